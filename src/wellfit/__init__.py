@@ -1,0 +1,59 @@
+"""wellfit finds, applies and proves the right regularization for a neural network.
+
+In a training loop of your own: :class:`Recipe`, its regularizers, and :class:`Plan`. On a table: :func:`tune`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from wellfit.core.errors import WellfitError, WellfitWarning
+from wellfit.core.plan import Plan
+from wellfit.core.recipe import Recipe
+from wellfit.core.schedule import Constant, Cosine, FlatCosine, Linear, WarmUp
+from wellfit.population.network import MLP
+from wellfit.regularizers import (
+    EMA,
+    L1,
+    L2,
+    SWA,
+    BatchNorm,
+    CutMix,
+    Cutout,
+    Dropout,
+    EarlyStopping,
+    ElasticNet,
+    GradientClipping,
+    GroupLasso,
+    InputNoise,
+    LabelSmoothing,
+    MaxNorm,
+    Mixup,
+    SkipConnections,
+    StochasticDepth,
+    WeightDecay,
+)
+
+try:
+    __version__ = version("wellfit")
+except PackageNotFoundError:  # used from a source tree that was never installed
+    __version__ = "0.0.0"
+
+if TYPE_CHECKING:
+    from wellfit.search.result import TuneResult
+    from wellfit.search.tune import tune
+
+_LAZY = {"tune": "wellfit.search.tune", "TuneResult": "wellfit.search.result"}  # these need pandas, scikit-learn and optuna
+
+__all__ = ["EMA", "L1", "L2", "MLP", "SWA", "BatchNorm", "Constant", "Cosine", "CutMix", "Cutout", "Dropout", "EarlyStopping",
+           "ElasticNet", "FlatCosine", "GradientClipping", "GroupLasso", "InputNoise", "LabelSmoothing", "Linear", "MaxNorm",
+           "Mixup", "Plan", "Recipe", "SkipConnections", "StochasticDepth", "TuneResult", "WarmUp", "WeightDecay",
+           "WellfitError", "WellfitWarning", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'wellfit' has no attribute {name!r}")

@@ -1,0 +1,425 @@
+"""A plan: a recipe bound to a model, with all the state a run needs."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wellfit.core import surgery
+from wellfit.core.draws import Streams
+from wellfit.core.errors import WellfitError, WellfitWarning
+from wellfit.core.metric import metric_of
+from wellfit.core.phases import Batch, Part, Regularizer, StepContext, Values, WeightInfo, phases_of
+from wellfit.core.recipe import Recipe
+from wellfit.core.select import describe_parameters, selected
+from wellfit.kernels.average import blend_
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the monitors say after an epoch."""
+
+    stop: bool
+    improved: bool
+    best_epoch: int
+    epoch: int
+
+
+class Plan:
+    """A recipe compiled against a model: which parameters each part touches, in which order, with all run state.
+
+    Args:
+        recipe: what to apply.
+        model: the network; the structure phase rewrites it here, before the optimizer exists.
+        seed: of all random draws; the same seed gives the same draws in every driver.
+        epochs, steps_per_epoch: the length of the run; needed by schedules, SWA and decay by timescale.
+        classes: number of classes; by default the width of the network's last layer.
+        feature_groups: (D,) number of the source feature behind each input column (group lasso, CutMix, Cutout).
+
+    Used as a context manager it finishes on every exit, also by an exception or Ctrl-C.
+
+    >>> import torch
+    >>> from wellfit.regularizers import L1, MaxNorm
+    >>> net = torch.nn.Linear(3, 2)
+    >>> plan = Recipe(L1(0.5), MaxNorm(1.0)).compile(net)
+    >>> optimizer = torch.optim.SGD(net.parameters(), lr=10.0)
+    >>> _ = plan.attach(optimizer)
+    >>> (0 * net(torch.ones(4, 3)).sum()).backward(); _ = optimizer.step()
+    >>> int((net.weight == 0).sum())
+    6
+    """
+
+    def __init__(self, recipe: Recipe, model: nn.Module, *, seed: int = 0, epochs: int | None = None,
+                 steps_per_epoch: int | None = None, classes: int | None = None, feature_groups: Tensor | None = None):
+        self.recipe, self.model, self.seed = recipe, model, int(seed)
+        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
+        self.classes = classes
+        self.feature_groups = None if feature_groups is None else torch.as_tensor(feature_groups, dtype=torch.long)
+        self.total_steps = epochs * steps_per_epoch if epochs and steps_per_epoch else None
+        self._check_length()
+        self._parts: dict[str, list[Regularizer]] = {}
+        for part in recipe.ordered:
+            for phase in phases_of(part):
+                self._parts.setdefault(phase, []).append(part)
+        self._handles: list[Any] = []
+        self._optimizer: torch.optim.Optimizer | None = None
+        self.steps = self.epoch = self._forwards = self._batches = self._closed_at = 0
+        self._rewrite()
+        self.parameters = describe_parameters(model, self.feature_groups)
+        infos = [info for info, _ in self.parameters.values()]
+        self._touched: dict[Regularizer, list[str]] = {
+            part: [i.name for i in selected(infos, part.select)]  # type: ignore[attr-defined]
+            for part in recipe.parts if part.per_weight}
+        device = next((p.device for _, p in self.parameters.values()), torch.device("cpu"))
+        self.streams = Streams(self.seed, device)
+        self._averages: dict[str, Tensor] = {}
+        self._taken = np.zeros(1)
+        if self._averaging:
+            self._averages = {n: p.detach().clone() for n, (_, p) in self.parameters.items()}
+        self._monitors = [(m, m.start(1)) for m in self._parts.get("monitor", [])]  # type: ignore[attr-defined]
+        self._best: dict[str, Tensor] | None = None
+        self._finished = False
+
+    # ---- compiling
+
+    def _check_length(self) -> None:
+        needs = [type(p).__name__ for p in self.recipe if p.scheduled]
+        if needs and self.total_steps is None:
+            raise WellfitError(f"A schedule ({', '.join(needs)}) needs the length of the run.",
+                               received=f"epochs={self.epochs}, steps_per_epoch={self.steps_per_epoch}",
+                               expected="recipe.compile(model, epochs=..., steps_per_epoch=len(loader))")
+        if "swa" in self.recipe and self.epochs is None:
+            raise WellfitError("SWA starts at a share of the run, whose length is not known.",
+                               expected="recipe.compile(model, epochs=...)")
+        timed = [p for p in self.recipe if getattr(p, "timescale", None) is not None]
+        if timed and self.steps_per_epoch is None:
+            raise WellfitError("WeightDecay(timescale=...) counts in epochs, but the plan does not know their length.",
+                               expected="recipe.compile(model, steps_per_epoch=len(loader))",
+                               action="pass steps_per_epoch, or use WeightDecay(rate=...)")
+
+    def _rewrite(self) -> None:
+        for part in self._parts.get("rewrite", []):
+            if part.rewrites == "skip_connections":  # type: ignore[attr-defined]
+                surgery.add_skip_connections(self.model)
+            else:
+                surgery.add_batch_norm(self.model)
+        if hidden := self._parts.get("hidden"):
+            def act(site: int, activation: Tensor) -> Tensor:
+                for part in hidden:
+                    activation = part.on_hidden(  # type: ignore[attr-defined]
+                        activation, self._values(part), self.streams.at(f"{part.name}/{site}", self._forwards - 1))
+                return activation
+            self._handles += surgery.on_hidden_inputs(self.model, act)
+        if branch := self._parts.get("branch"):
+            def act_on_branch(site: int, depth: float, value: Tensor) -> Tensor:
+                for part in branch:
+                    value = part.on_branch(  # type: ignore[attr-defined]
+                        value, depth, self._values(part), self.streams.at(f"{part.name}/{site}", self._forwards - 1))
+                return value
+            self._handles += surgery.on_branches(self.model, act_on_branch)
+        if hidden or branch:
+            self._handles.append(self.model.register_forward_pre_hook(self._count_forward))
+
+    def _count_forward(self, module: nn.Module, inputs: Any) -> None:
+        if module.training:
+            self._forwards += 1
+
+    @property
+    def progress(self) -> float:
+        """Share of the run done: steps so far over all steps (0 when the length is unknown)."""
+        return self.steps / self.total_steps if self.total_steps else 0.0
+
+    def _values(self, part: Regularizer) -> Values:
+        return part.values_at(self.progress)
+
+    @property
+    def _averaging(self) -> Any | None:
+        return next(iter(self._parts.get("average", [])), None)
+
+    # ---- batch and loss
+
+    def batch(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The training batch, augmented. Unchanged while the model is in evaluation mode."""
+        if not self.model.training or "batch" not in self._parts:
+            return inputs, targets
+        batch = Batch(inputs, targets, self._class_count(targets),
+                      None if self.feature_groups is None else self.feature_groups.to(inputs.device))
+        for part in self._parts["batch"]:
+            batch = part.transform(batch, self._values(part), self.streams.at(part.name, self._batches))  # type: ignore[attr-defined]
+        self._batches += 1
+        return batch.inputs, batch.targets
+
+    def _class_count(self, targets: Tensor) -> int | None:
+        if targets.dtype.is_floating_point:
+            return targets.shape[-1] if targets.ndim > 1 else None
+        if self.classes is None:
+            last = [p for i, p in self.parameters.values() if i.last]
+            self.classes = int(last[-1].shape[0]) if last else None
+        return self.classes
+
+    def loss(self, loss: Tensor) -> Tensor:
+        """The objective to differentiate. Penalties act through exact gradients and proximal steps (see
+        :meth:`contributions`), so this is the criterion itself: what you log is never inflated by them."""
+        return loss
+
+    def contributions(self) -> dict[str, float]:
+        """The value of each penalty at the current weights: what it adds to the objective."""
+        out: dict[str, float] = {}
+        for part in self._parts.get("penalty", []):
+            h = self._values(part)
+            with torch.no_grad():
+                out[part.name] = out.get(part.name, 0.0) + sum(
+                    float(part.penalty(p, info, h)) for info, p in self._of(part))  # type: ignore[attr-defined]
+        return out
+
+    def _of(self, part: Regularizer) -> list[tuple[WeightInfo, nn.Parameter]]:
+        return [self.parameters[n] for n in self._touched[part]] if part.per_weight else list(self.parameters.values())
+
+    # ---- gradient and step
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> Plan:
+        """Run the gradient phase before, and the step phase after, every ``optimizer.step()`` that really steps."""
+        if self._optimizer is not None:
+            raise WellfitError("This plan is attached already.", received=type(optimizer).__name__,
+                               action="compile the recipe again for a second optimizer")
+        self._check_optimizer(optimizer)
+        self._optimizer = optimizer
+        self._base_rates = [float(g.get("initial_lr", g["lr"])) for g in optimizer.param_groups]
+        self._handles += [optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(self._after)]
+        return self
+
+    def _check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        self._group_of = {id(p): i for i, g in enumerate(optimizer.param_groups) for p in g["params"]}
+        proximal = [p for p in self._parts.get("step", []) if p.moment == "after" and "penalty" in phases_of(p)]  # type: ignore[attr-defined]
+        self._metric = metric_of(optimizer) if proximal else None
+        for part in self._parts.get("step", []) + self._parts.get("gradient", []):
+            absent = [info.name for info, p in self._of(part) if id(p) not in self._group_of]
+            if absent and part.per_weight:
+                raise WellfitError(f"{part.name} is to act on parameters this optimizer does not have.",
+                                   received=", ".join(absent[:5]), expected="an optimizer made from plan.model.parameters()",
+                                   action="make the optimizer after compiling the recipe")
+        decayed = [g for g in optimizer.param_groups if g.get("weight_decay")]
+        if decayed and any(n in self.recipe for n in ("weight_decay", "l2")):
+            warnings.warn(f"Weights decay twice: by the recipe and by the optimizer's weight_decay={decayed[0]['weight_decay']}. "
+                          "Set weight_decay=0 in the optimizer.", WellfitWarning, stacklevel=3)
+
+    def _context(self, parameter: nn.Parameter) -> StepContext:
+        optimizer = self._optimizer
+        assert optimizer is not None
+        index = self._group_of[id(parameter)]
+        group = optimizer.param_groups[index]
+        return StepContext(float(group["lr"]), self._base_rates[index],
+                           lambda: self._metric(group, optimizer.state[parameter]),  # type: ignore[misc]
+                           self.steps_per_epoch)
+
+    def _skipped(self, optimizer: torch.optim.Optimizer) -> bool:
+        # a fused optimizer under GradScaler calls the hooks even when it leaves out the step
+        found = getattr(optimizer, "found_inf", None)
+        return found is not None and bool(found.item())
+
+    def _before(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimizer
+        if closure is None:
+            self._before_step(optimizer)
+            return None
+
+        def with_phases() -> Any:  # gradients exist only once the closure has run
+            result = closure()
+            self._before_step(optimizer)
+            return result
+
+        return ((args[0], with_phases, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": with_phases})
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._skipped(optimizer):
+            return
+        if "gradient" in self._parts:
+            if getattr(optimizer, "grad_scale", None) is not None:  # fused under GradScaler: gradients are still scaled
+                inverse = 1.0 / optimizer.grad_scale  # type: ignore[attr-defined]
+                for _, parameter in self.parameters.values():
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(inverse)
+                optimizer.grad_scale = None  # type: ignore[attr-defined]
+            for part in self._parts["gradient"]:
+                pieces = [Part(info, p, p.grad) for info, p in self._of(part) if p.grad is not None]
+                part.adjust_gradients_(pieces, self._values(part))  # type: ignore[attr-defined]
+        self._update("before")
+
+    @torch.no_grad()
+    def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._skipped(optimizer):
+            return
+        self._update("after")
+        self.steps += 1
+        if (average := self._averaging) and average.cadence == "step":
+            self._average(self.progress)
+
+    def _update(self, moment: str) -> None:
+        for part in self._parts.get("step", []):
+            if part.moment == moment:  # type: ignore[attr-defined]
+                h = self._values(part)
+                for info, parameter in self._of(part):
+                    if parameter.grad is not None:
+                        part.update_(parameter, info, h, self._context(parameter))  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def _average(self, progress: float) -> None:
+        average = self._averaging
+        weight, self._taken = average.weight_of_current(self._taken, progress, self._values(average))  # type: ignore[union-attr]
+        share = float(np.asarray(weight).reshape(-1)[0])
+        for name, (_, parameter) in self.parameters.items():
+            blend_(self._averages[name], parameter.detach(), share)
+
+    # ---- monitor and finish
+
+    def observe(self, **metrics: float) -> Verdict:
+        """Report an epoch's validation numbers; returns whether to stop. Call once at the end of every epoch, with metrics
+        of the weights that :meth:`evaluating` offers (the averaged ones under EMA and SWA)."""
+        self._close_epoch()
+        self.epoch += 1
+        stop = improved = False
+        best_epoch = self.epoch
+        arrays = {k: np.array([float(v)]) for k, v in metrics.items()}
+        for index, (monitor, state) in enumerate(self._monitors):
+            state, better, halt = monitor.observe(state, arrays, self._values(monitor))
+            self._monitors[index] = (monitor, state)
+            improved, stop, best_epoch = bool(better[0]), stop or bool(halt[0]), int(state["best_epoch"][0])
+        if improved:
+            self._best = self._snapshot()
+        return Verdict(stop, improved, best_epoch, self.epoch)
+
+    def _close_epoch(self) -> None:
+        """Take the epoch's end into an average that moves by epochs, once, before anything is evaluated."""
+        average = self._averaging
+        if average is not None and average.cadence == "epoch" and self._closed_at != self.steps:
+            self._closed_at = self.steps
+            self._average((self.epoch + 1) / self.epochs)  # type: ignore[operator]
+
+    def _snapshot(self) -> dict[str, Tensor]:
+        state = {n: t.detach().clone() for n, t in self.model.state_dict().items()}
+        state.update({n: t.clone() for n, t in self._averages.items()})
+        return state
+
+    def _load(self, state: Mapping[str, Tensor]) -> None:
+        self.model.load_state_dict(dict(state))
+
+    @contextlib.contextmanager
+    def evaluating(self, batches: Iterable[Any] | None = None) -> Iterator[nn.Module]:
+        """The model in evaluation mode with the weights to judge: the averaged ones under EMA and SWA.
+
+        ``batches`` of training inputs recompute batch-norm statistics for averaged weights; they are required when the
+        model has both. Weights, statistics and mode are as before afterwards.
+        """
+        self._close_epoch()
+        modes = [(m, m.training) for m in self.model.modules()]
+        kept = {n: t.detach().clone() for n, t in self.model.state_dict().items()} if self._averages else None
+        try:
+            if self._averages:
+                self._use_averages(batches)
+            self.model.eval()
+            yield self.model
+        finally:
+            if kept is not None:
+                self._load(kept)
+            for module, mode in modes:
+                module.training = mode
+
+    def _use_averages(self, batches: Iterable[Any] | None) -> None:
+        with torch.no_grad():
+            for name, (_, parameter) in self.parameters.items():
+                parameter.copy_(self._averages[name])
+        if surgery.batch_norms(self.model):
+            if batches is None:
+                raise WellfitError("Averaged weights need batch-norm statistics of their own.",
+                                   expected="batches of training inputs",
+                                   action="pass them: plan.evaluating(loader), plan.finish(loader)")
+            surgery.recalibrate(self.model, batches)
+
+    def finish(self, batches: Iterable[Any] | None = None) -> nn.Module:
+        """The final model in evaluation mode: best weights under EarlyStopping, averaged ones under EMA and SWA; every
+        zero exact. Hooks are removed from the optimizer; further calls change nothing."""
+        if not self._finished:
+            self._warn_if_idle()
+            if self._best is not None:
+                self._load(self._best)
+                if self._averages and batches is not None:
+                    surgery.recalibrate(self.model, batches)
+            elif self._averages and self._taken.any():
+                self._use_averages(batches)
+            self._finished = True
+            self.detach()
+        return self.model.eval()
+
+    def detach(self) -> None:
+        """Take the hooks off the optimizer and the model. An inserted batch norm and skips stay: they are the network's."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._optimizer = [], None
+
+    def _warn_if_idle(self) -> None:
+        if self.epoch == 0 and self.steps == 0:
+            return
+        if self.steps == 0 and (set(self._parts) & {"step", "gradient"} or (a := self._averaging) and a.cadence == "step"):
+            warnings.warn("The recipe never acted on the weights: plan.attach(optimizer) was not called, or no step was made.",
+                          WellfitWarning, stacklevel=3)
+        if "batch" in self._parts and self._batches == 0 and self.steps:
+            warnings.warn("The recipe never saw a batch: call plan.batch(x, y) in the loop.", WellfitWarning, stacklevel=3)
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._best is not None or not self._averages or not surgery.batch_norms(self.model):
+            self.finish()
+        else:  # averaged weights without their statistics would be wrong: leave the last weights
+            self.detach()
+            self.model.eval()
+
+    # ---- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """All run state as tensors and numbers: with model and optimizer state, a run resumes exactly."""
+        return {"format": 1, "steps": self.steps, "epoch": self.epoch, "forwards": self._forwards, "batches": self._batches,
+                "closed_at": self._closed_at,
+                "taken": torch.from_numpy(np.asarray(self._taken, np.float64).copy()),
+                "averages": {n: t.clone() for n, t in self._averages.items()},
+                "best": None if self._best is None else {n: t.clone() for n, t in self._best.items()},
+                "monitors": [{k: torch.from_numpy(v.copy()) for k, v in s.items()} for _, s in self._monitors]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave, for the same recipe."""
+        if len(state["monitors"]) != len(self._monitors) or set(state["averages"]) != set(self._averages):
+            raise WellfitError("This state belongs to another recipe.", expected="the recipe it was saved with")
+        self.steps, self.epoch = state["steps"], state["epoch"]
+        self._forwards, self._batches, self._closed_at = state["forwards"], state["batches"], state["closed_at"]
+        self._taken = state["taken"].numpy().copy()
+        for name, tensor in state["averages"].items():
+            self._averages[name].copy_(tensor)
+        self._best = None if state["best"] is None else {n: t.clone() for n, t in state["best"].items()}
+        self._monitors = [(m, {k: v.numpy().copy() for k, v in s.items()})
+                          for (m, _), s in zip(self._monitors, state["monitors"], strict=True)]
+
+    # ---- looking
+
+    def zeros(self) -> dict[str, tuple[int, int]]:
+        """Exact zeros and size of every weight."""
+        return {n: (int((p == 0).sum()), p.numel()) for n, (i, p) in self.parameters.items() if i.unit_axes}
+
+    def audit(self) -> list[dict[str, Any]]:
+        """One row per parameter: its role and which parts touch it."""
+        return [{"parameter": n, "kind": info.kind, "shape": tuple(p.shape),
+                 "touched_by": [part.name for part in self._touched if n in self._touched[part]]}
+                for n, (info, p) in self.parameters.items()]
+
+    def __repr__(self) -> str:
+        size = math.fsum(p.numel() for _, p in self.parameters.values())
+        return f"Plan({', '.join(p.name for p in self.recipe) or 'no regularization'}; {int(size):,} parameters)"

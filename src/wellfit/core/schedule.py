@@ -1,0 +1,166 @@
+"""Schedules: how a hyperparameter moves over a run.
+
+A schedule maps progress (0 at the first step, 1 at the last) to a value. Each is a frozen definition that round-trips
+through a mapping such as ``{"schedule": "cosine", "start": 0.0, "end": 0.3}``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from wellfit.core.errors import WellfitError, nearest
+
+SCHEDULES: dict[str, type[Schedule]] = {}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A value as a function of progress."""
+
+    name: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        SCHEDULES[cls.name] = cls
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+                raise WellfitError(f"A {self.name} schedule has a {field.name} that is no finite number.",
+                                   received=repr(value), expected="a number")
+            if field.name == "fraction" and not 0 <= value <= 1:
+                raise WellfitError(f"The fraction of a {self.name} schedule is outside [0, 1].", received=value,
+                                   expected="a fraction of the run, such as 0.1")
+
+    def at(self, progress: float) -> float:
+        """The value at ``progress`` in [0, 1]; progress beyond the ends is clipped."""
+        return self._value(min(max(progress, 0.0), 1.0))
+
+    def _value(self, progress: float) -> float:
+        raise WellfitError(f"{type(self).__name__} defines no values.", action="use one of " + ", ".join(SCHEDULES))
+
+    @property
+    def extremes(self) -> tuple[float, ...]:
+        """Values between which every value of the schedule lies."""
+        return tuple(self.at(p) for p in (0.0, 0.5, 1.0))
+
+    def to_mapping(self) -> dict[str, Any]:
+        return {"schedule": self.name, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """value(p) = value.
+
+    >>> Constant(0.3).at(0.5)
+    0.3
+    """
+
+    name: ClassVar[str] = "constant"
+    value: float
+
+    def _value(self, progress: float) -> float:
+        return float(self.value)
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """value(p) = start + p · (end - start).
+
+    >>> Linear(0.0, 0.4).at(0.5)
+    0.2
+    """
+
+    name: ClassVar[str] = "linear"
+    start: float
+    end: float
+
+    def _value(self, progress: float) -> float:
+        return self.start + progress * (self.end - self.start)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """value(p) = end + (start - end) · (1 + cos πp) / 2 (Loshchilov & Hutter 2017).
+
+    >>> Cosine(1.0, 0.0).at(0.5)
+    0.5
+    """
+
+    name: ClassVar[str] = "cosine"
+    start: float
+    end: float = 0.0
+
+    def _value(self, progress: float) -> float:
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """``value`` for the first ``fraction`` of the run, then a cosine to ``end`` (Holzmüller et al. 2024 use fraction 0.5).
+
+    >>> FlatCosine(0.3).at(0.4), FlatCosine(0.3).at(1.0)
+    (0.3, 0.0)
+    """
+
+    name: ClassVar[str] = "flat_cosine"
+    value: float
+    end: float = 0.0
+    fraction: float = 0.5
+
+    def _value(self, progress: float) -> float:
+        if progress <= self.fraction:
+            return float(self.value)
+        rest = (progress - self.fraction) / (1 - self.fraction)
+        return self.end + (self.value - self.end) * (1 + math.cos(math.pi * rest)) / 2
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """From ``start`` linearly to ``value`` over the first ``fraction`` of the run, then ``value``.
+
+    >>> WarmUp(1.0, fraction=0.1).at(0.05)
+    0.5
+    """
+
+    name: ClassVar[str] = "warm_up"
+    value: float
+    start: float = 0.0
+    fraction: float = 0.1
+
+    def _value(self, progress: float) -> float:
+        if self.fraction == 0 or progress >= self.fraction:
+            return float(self.value)
+        return self.start + (self.value - self.start) * progress / self.fraction
+
+    @property
+    def extremes(self) -> tuple[float, ...]:
+        return (float(self.start), float(self.value))
+
+
+def schedule_from_mapping(mapping: Mapping[str, Any]) -> Schedule:
+    """The schedule a mapping describes; only registered names are known.
+
+    >>> schedule_from_mapping({"schedule": "linear", "start": 0.0, "end": 1.0}).at(1.0)
+    1.0
+    """
+    name = mapping.get("schedule")
+    if name not in SCHEDULES:
+        hint = nearest(str(name), SCHEDULES)
+        raise WellfitError("Unknown schedule.", received=repr(name), expected="one of " + ", ".join(sorted(SCHEDULES)),
+                           action=f"did you mean {hint}?" if hint else None)
+    cls = SCHEDULES[name]
+    arguments = {k: v for k, v in mapping.items() if k != "schedule"}
+    known = {f.name for f in dataclasses.fields(cls)}
+    if unknown := sorted(set(arguments) - known):
+        raise WellfitError(f"A {name} schedule has no {', '.join(unknown)}.", received=dict(mapping),
+                           expected=", ".join(sorted(known)))
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise WellfitError(f"A {name} schedule is incomplete.", received=dict(mapping),
+                           expected=", ".join(sorted(known))) from error

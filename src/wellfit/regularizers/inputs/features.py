@@ -1,0 +1,22 @@
+"""Masks over the source features of a table's rows."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from wellfit.core.draws import Draw
+from wellfit.core.phases import Batch
+from wellfit.kernels.noise import happens
+
+
+def feature_mask(batch: Batch, probability: Tensor, draw: Draw, members: bool) -> tuple[Tensor, Tensor]:
+    """Which columns of each row are taken, (.., B, D), and the share of source features taken, (.., B).
+
+    ``probability`` (.., B) is each row's chance to lose a feature.
+    """
+    rows, columns = batch.inputs.shape[-2:]
+    groups = batch.feature_groups
+    sources = columns if groups is None else int(groups.max()) + 1
+    taken = happens(draw.bits16((rows, sources)), probability[..., None].to(batch.inputs.device))
+    share = taken.double().mean(-1)
+    return (taken if groups is None else taken[..., groups]), share

@@ -1,0 +1,1 @@
+"""Regularizers that act on network."""

@@ -1,0 +1,40 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from wellfit.core.draws import Draw
+from wellfit.core.hyper import hyper
+from wellfit.core.phases import Regularizer, Values, over
+from wellfit.core.registry import register
+from wellfit.kernels.noise import drop
+
+
+@register
+@dataclass(frozen=True)
+class Dropout(Regularizer):
+    """Dropout: each hidden activation is 0 with probability ``rate`` in training, else divided by 1 - rate.
+
+    a ← a · m / (1 - rate), m ~ Bernoulli(1 - rate), on what enters every layer but the first. Inserted into a built model
+    by hooks: parameters and state_dict keep their names, evaluation is untouched, and the rate may be a schedule.
+
+    Shapes: (B, D), (B, C, H, W), ... or (K, B, D). Unit: probability, met to 1/65536.
+    When it hurts: underfitting networks, before a batch norm (its variance shifts at evaluation), very narrow layers.
+    Raises WellfitError for a rate outside [0, 1). Source: Srivastava et al. 2014.
+
+    >>> Dropout(0.3).rate
+    0.3
+    """
+
+    rate: float = hyper(0.2, high=1.0, open_high=True, neutral=0.0, search=(0.02, 0.75), unit="probability",
+                        meaning="probability of dropping a hidden activation")
+
+    order: ClassVar[int] = 40
+
+    def on_hidden(self, activation: Tensor, h: Values, draw: Draw) -> Tensor:
+        shape = activation.shape[1:] if h.members else activation.shape
+        return drop(activation, draw.bits16(shape), over(h.rate, activation))

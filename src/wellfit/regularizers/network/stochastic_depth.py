@@ -1,0 +1,43 @@
+"""Stochastic depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from wellfit.core.draws import Draw
+from wellfit.core.hyper import hyper
+from wellfit.core.phases import Regularizer, Values, over
+from wellfit.core.registry import register
+from wellfit.kernels.noise import drop
+
+
+@register
+@dataclass(frozen=True)
+class StochasticDepth(Regularizer):
+    """Stochastic depth: whole residual branches are dropped per example, the deeper the likelier.
+
+    a_l ← a_{l-1} + f_l(a_{l-1}) · m / (1 - p_l), m ~ Bernoulli(1 - p_l) per row, p_l = rate · l / L.
+
+    Shapes: (B, D) or (K, B, D). Unit: probability at the last block.
+    When it hurts: shallow networks. Needs SkipConnections. Raises WellfitError for a rate outside [0, 1).
+    Source: Huang et al. 2016.
+
+    >>> StochasticDepth(0.2).rate
+    0.2
+    """
+
+    rate: float = hyper(0.2, high=1.0, open_high=True, neutral=0.0, search=(0.02, 0.7), unit="probability",
+                        meaning="probability of dropping the last residual branch")
+
+    order: ClassVar[int] = 30
+    requires: ClassVar[Mapping[str, str]] = {"skip_connections": "only a residual branch can be dropped whole"}
+
+    def on_branch(self, branch: Tensor, depth: float, h: Values, draw: Draw) -> Tensor:
+        rows = branch.shape[1:2] if h.members else branch.shape[:1]
+        bits = draw.bits16(rows)
+        bits = bits.reshape(*bits.shape, *(1,) * (branch.ndim - bits.ndim))
+        return drop(branch, bits, over(h.rate, branch) * depth)

@@ -1,0 +1,80 @@
+"""Group lasso."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from wellfit.core.hyper import hyper, option
+from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo, member_sum, over
+from wellfit.core.registry import register
+from wellfit.core.select import selection
+from wellfit.kernels.prox import group_threshold_, group_threshold_in_metric_
+
+
+@register
+@dataclass(frozen=True)
+class GroupLasso(Regularizer):
+    """Group lasso: adds strength · Σ_g √|g| · ‖w_g‖₂, and switches whole groups off exactly.
+
+    ``groups="inputs"`` (with ``select="first"``, the default) groups everything that leaves one input feature: feature
+    selection inside the network. Columns that encode one source feature (one-hot, piecewise) form one group, when the
+    plan knows the ``feature_groups``. ``groups="units"`` groups each unit's incoming weights (filters of a convolution):
+    zeros there can be cut out of the network.
+
+    Applied as a proximal step in the optimizer's metric. With one step size per group (SGD) it is
+    w_g ← max(0, 1 - s·strength·√|g|/‖w_g‖)·w_g; under Adam's metric, with a step size per weight, the exact minimiser
+    needs a one-dimensional root per group (derived in kernels/prox.py).
+
+    Shapes: linear (O, I), convolution (O, I, ...), or (K, ...) of them. Unit: loss per unit of norm.
+    When it hurts: dense signal spread thinly over all features; too strong at the start, before features have shown
+    their worth (use a WarmUp schedule).
+    Raises WellfitError for a negative strength. Source: Yuan & Lin 2006; Scardapane et al. 2017.
+
+    >>> GroupLasso(1e-3).groups
+    'inputs'
+    """
+
+    strength: float = hyper(1e-3, neutral=0.0, search=(1e-5, 1e-1), scale="log", unit="loss / ‖w‖",
+                            meaning="coefficient of Σ √|g|·‖w_g‖")
+    groups: str = option("inputs", choices=("inputs", "units"), meaning="what forms a group")
+    select: str = selection("first")
+
+    order: ClassVar[int] = 65
+    per_weight: ClassVar[bool] = True
+    moment: ClassVar[Literal["before", "after"]] = "after"
+
+    def penalty(self, weight: Tensor, info: WeightInfo, h: Values) -> Tensor:
+        view, total, root_size = self._geometry(weight, info)
+        # each entry carries its group's norm: divide by the group's size to count it once
+        share = total(torch.ones_like(view))
+        return h.strength * member_sum(total(view.square()).clamp_min(0).sqrt() * root_size / share, h.members)
+
+    def update_(self, weight: Tensor, info: WeightInfo, h: Values, context: StepContext) -> None:
+        view, total, root_size = self._geometry(weight, info)
+        step = context.step_size()
+        strength = over(h.strength, view) * root_size
+        if isinstance(step, Tensor) and step.ndim > 1:
+            group_threshold_in_metric_(view, info.unit_view(step) * strength, total)
+        else:
+            group_threshold_(view, over(step, view) * strength, total)
+
+    def _geometry(self, weight: Tensor, info: WeightInfo) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor]:
+        """The weight seen by units, the sum over each entry's group (full shape), and √|g| (full shape or broadcast)."""
+        view = info.unit_view(weight)
+        axes = info.unit_axes if self.groups == "units" or not info.input_axes else info.input_axes
+        feature_groups = info.feature_groups if self.groups == "inputs" and info.first else None
+
+        def total(values: Tensor) -> Tensor:
+            sums = values.sum(dim=axes, keepdim=True)
+            if feature_groups is not None:
+                index = feature_groups.to(sums.device)
+                by_group = sums.new_zeros(*sums.shape[:-1], int(feature_groups.max()) + 1).index_add_(-1, index, sums)
+                sums = by_group.index_select(-1, index)
+            return sums.expand_as(values)
+
+        return view, total, total(torch.ones_like(view)).sqrt()
