@@ -52,11 +52,14 @@ class Hyper:
 
     @property
     def range_text(self) -> str:
-        left, right = "(" if self.open_low else "[", ")" if self.open_high or math.isinf(self.high) else "]"
+        open_high = self.open_high or (math.isinf(self.high) and self.neutral != self.high)
+        left, right = "(" if self.open_low else "[", ")" if open_high else "]"
         return f"{'a whole number' if self.whole else 'a number'} in {left}{self.low:g}, {self.high:g}{right}"
 
     def accepts(self, value: float) -> bool:
         if math.isnan(value) or (self.whole and math.isfinite(value) and value != int(value)):
+            return False
+        if math.isinf(value) and value != self.neutral:  # only a bound that never binds may be infinite
             return False
         above = value > self.low if self.open_low else value >= self.low
         return above and (value < self.high if self.open_high else value <= self.high)

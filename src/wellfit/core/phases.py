@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from wellfit.core.draws import Draw
-from wellfit.core.hyper import hypers, validate
+from wellfit.core.hyper import hypers, options, validate
 from wellfit.core.schedule import Schedule
 
 Value = float | Tensor
@@ -82,7 +82,7 @@ class WeightInfo:
     def unit_view(self, weight: Tensor) -> Tensor:
         """``weight`` seen so that ``unit_axes`` and ``input_axes`` apply (a view: writing to it writes the weight)."""
         if self.kind == "transposed_convolution" and self.groups > 1:
-            return weight.unflatten(0, (self.groups, -1))
+            return weight.unflatten(self.unit_axes[0], (self.groups, -1))
         return weight
 
 
@@ -140,7 +140,6 @@ class Regularizer:
         requires: names it cannot do without, with the reason.
         per_weight: whether it acts on selected weights (and has a ``select`` field), so that it may appear once per
             selection rather than once per recipe.
-        exact_neutral: whether its neutral value is the bitwise identity (contract tests).
     """
 
     order: ClassVar[int] = 50
@@ -149,11 +148,19 @@ class Regularizer:
     per_weight: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        for name in hypers(self):  # numpy's numbers become Python's, which can be written down
+            if isinstance(value := getattr(self, name), np.generic):
+                object.__setattr__(self, name, value.item())
         validate(self)
 
     @property
     def name(self) -> str:
         return snake_case(type(self).__name__)
+
+    @property
+    def place(self) -> tuple[int, str, str]:
+        """Sorts parts into the order in which they act, for one network and for a stack alike."""
+        return (self.order, self.name, repr([getattr(self, n) for n in options(self)]))
 
     @classmethod
     def identifier(cls) -> str:

@@ -65,6 +65,7 @@ class Plan:
         self.feature_groups = None if feature_groups is None else torch.as_tensor(feature_groups, dtype=torch.long)
         self.total_steps = epochs * steps_per_epoch if epochs and steps_per_epoch else None
         self._check_length()
+        self._warn_of_pairs()
         self._parts: dict[str, list[Regularizer]] = {}
         for part in recipe.ordered:
             for phase in phases_of(part):
@@ -86,9 +87,16 @@ class Plan:
             self._averages = {n: p.detach().clone() for n, (_, p) in self.parameters.items()}
         self._monitors = [(m, m.start(1)) for m in self._parts.get("monitor", [])]  # type: ignore[attr-defined]
         self._best: dict[str, Tensor] | None = None
+        self._best_calibrated = False  # whether the best snapshot has batch-norm statistics of its own averaged weights
+        self._statistics: tuple[int, dict[str, Tensor]] | None = None
         self._finished = False
 
     # ---- compiling
+
+    def _warn_of_pairs(self) -> None:
+        if "dropout" in self.recipe and "batch_norm" in self.recipe:
+            warnings.warn("Dropout before a batch norm shifts its variance between training and evaluation (Li et al. 2018). "
+                          "Keep the pair only where it is measured to help.", WellfitWarning, stacklevel=4)
 
     def _check_length(self) -> None:
         needs = [type(p).__name__ for p in self.recipe if p.scheduled]
@@ -159,7 +167,7 @@ class Plan:
 
     def _class_count(self, targets: Tensor) -> int | None:
         if targets.dtype.is_floating_point:
-            return targets.shape[-1] if targets.ndim > 1 else None
+            return targets.shape[-1] if targets.ndim > 1 and targets.shape[-1] > 1 else None
         if self.classes is None:
             last = [p for i, p in self.parameters.values() if i.last]
             self.classes = int(last[-1].shape[0]) if last else None
@@ -192,7 +200,7 @@ class Plan:
                                action="compile the recipe again for a second optimizer")
         self._check_optimizer(optimizer)
         self._optimizer = optimizer
-        self._base_rates = [float(g.get("initial_lr", g["lr"])) for g in optimizer.param_groups]
+        self._base_rates = [float(g.get("max_lr", g.get("initial_lr", g["lr"]))) for g in optimizer.param_groups]
         self._handles += [optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(self._after)]
         return self
 
@@ -245,9 +253,10 @@ class Plan:
         if "gradient" in self._parts:
             if getattr(optimizer, "grad_scale", None) is not None:  # fused under GradScaler: gradients are still scaled
                 inverse = 1.0 / optimizer.grad_scale  # type: ignore[attr-defined]
-                for _, parameter in self.parameters.values():
-                    if parameter.grad is not None:
-                        parameter.grad.mul_(inverse)
+                for group in optimizer.param_groups:  # all of them, also those that are not the model's
+                    for parameter in group["params"]:
+                        if parameter.grad is not None:
+                            parameter.grad.mul_(inverse)
                 optimizer.grad_scale = None  # type: ignore[attr-defined]
             for part in self._parts["gradient"]:
                 pieces = [Part(info, p, p.grad) for info, p in self._of(part) if p.grad is not None]
@@ -306,7 +315,13 @@ class Plan:
 
     def _snapshot(self) -> dict[str, Tensor]:
         state = {n: t.detach().clone() for n, t in self.model.state_dict().items()}
-        state.update({n: t.clone() for n, t in self._averages.items()})
+        if self._averages:
+            own = {id(p): n for n, (_, p) in self.parameters.items()}
+            state.update({n: self._averages[own[id(p)]].clone()  # a tied parameter under each of its names
+                          for n, p in self.model.named_parameters(remove_duplicate=False) if id(p) in own})
+            self._best_calibrated = self._statistics is not None and self._statistics[0] == self.steps
+            if self._best_calibrated:
+                state.update(self._statistics[1])  # type: ignore[index]
         return state
 
     def _load(self, state: Mapping[str, Tensor]) -> None:
@@ -339,10 +354,16 @@ class Plan:
                 parameter.copy_(self._averages[name])
         if surgery.batch_norms(self.model):
             if batches is None:
-                raise WellfitError("Averaged weights need batch-norm statistics of their own.",
-                                   expected="batches of training inputs",
-                                   action="pass them: plan.evaluating(loader), plan.finish(loader)")
+                raise self._without_statistics()
             surgery.recalibrate(self.model, batches)
+            persistent = self.model.state_dict()
+            self._statistics = self.steps, {n: b.clone() for n, b in self.model.named_buffers() if n in persistent}
+
+    @staticmethod
+    def _without_statistics() -> WellfitError:
+        return WellfitError("Averaged weights need batch-norm statistics of their own.",
+                            expected="batches of training inputs",
+                            action="pass them: plan.evaluating(loader), plan.finish(loader)")
 
     def finish(self, batches: Iterable[Any] | None = None) -> nn.Module:
         """The final model in evaluation mode: best weights under EarlyStopping, averaged ones under EMA and SWA; every
@@ -350,8 +371,11 @@ class Plan:
         if not self._finished:
             self._warn_if_idle()
             if self._best is not None:
+                needs = bool(self._averages and surgery.batch_norms(self.model))
+                if needs and batches is None and not self._best_calibrated:
+                    raise self._without_statistics()
                 self._load(self._best)
-                if self._averages and batches is not None:
+                if needs and batches is not None:
                     surgery.recalibrate(self.model, batches)
             elif self._averages and self._taken.any():
                 self._use_averages(batches)
@@ -378,7 +402,7 @@ class Plan:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        if self._best is not None or not self._averages or not surgery.batch_norms(self.model):
+        if (self._best is not None and self._best_calibrated) or not self._averages or not surgery.batch_norms(self.model):
             self.finish()
         else:  # averaged weights without their statistics would be wrong: leave the last weights
             self.detach()
@@ -393,6 +417,7 @@ class Plan:
                 "taken": torch.from_numpy(np.asarray(self._taken, np.float64).copy()),
                 "averages": {n: t.clone() for n, t in self._averages.items()},
                 "best": None if self._best is None else {n: t.clone() for n, t in self._best.items()},
+                "best_calibrated": self._best_calibrated,
                 "monitors": [{k: torch.from_numpy(v.copy()) for k, v in s.items()} for _, s in self._monitors]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -405,6 +430,7 @@ class Plan:
         for name, tensor in state["averages"].items():
             self._averages[name].copy_(tensor)
         self._best = None if state["best"] is None else {n: t.clone() for n, t in state["best"].items()}
+        self._best_calibrated = bool(state.get("best_calibrated", False))
         self._monitors = [(m, {k: v.numpy().copy() for k, v in s.items()})
                           for (m, _), s in zip(self._monitors, state["monitors"], strict=True)]
 

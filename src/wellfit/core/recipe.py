@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,12 +14,20 @@ from typing import Any
 
 import yaml
 
-from wellfit.core.errors import WellfitError, WellfitWarning, nearest
+from wellfit.core.errors import WellfitError, nearest
 from wellfit.core.phases import Regularizer
 from wellfit.core.registry import lookup
 from wellfit.core.schedule import Schedule, schedule_from_mapping
 
 FORMAT = 1
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-4 is a number, as everyone means it (YAML 1.1 reads it as text)."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+                              list("-+.0123456789"))
 
 
 class Recipe:
@@ -92,8 +102,8 @@ class Recipe:
 
     @property
     def ordered(self) -> tuple[Regularizer, ...]:
-        """The parts in the order in which they act within a phase (declared ``order``, then as written)."""
-        return tuple(sorted(self.parts, key=lambda p: p.order))
+        """The parts in the order in which they act within a phase, which does not depend on how they were written."""
+        return tuple(sorted(self.parts, key=lambda p: p.place))
 
     # ---- reading and writing
 
@@ -122,7 +132,7 @@ class Recipe:
     @classmethod
     def from_yaml(cls, text: str) -> Recipe:
         try:
-            mapping = yaml.safe_load(text)
+            mapping = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError as error:
             raise WellfitError("The recipe is no valid YAML.", received=str(error).replace("\n", " ")[:300],
                                expected="what Recipe.to_yaml writes") from error
@@ -136,13 +146,19 @@ class Recipe:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recipe:
-        """Read a YAML or JSON recipe (JSON is YAML)."""
+        """Read a YAML or JSON recipe."""
         try:
             text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise WellfitError("The recipe file cannot be read.", received=f"{path} ({error.strerror})",
+        except (OSError, UnicodeDecodeError) as error:
+            raise WellfitError("The recipe file cannot be read.", received=f"{path} ({error})",
                                expected="a YAML or JSON recipe") from error
-        return cls.from_yaml(text)
+        if Path(path).suffix != ".json":
+            return cls.from_yaml(text)
+        try:
+            return cls.from_mapping(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise WellfitError("The recipe is no valid JSON.", received=str(error),
+                               expected="what Recipe.save writes") from error
 
     def to_python(self) -> str:
         """The recipe as Python to paste.
@@ -154,7 +170,8 @@ class Recipe:
         rows = []
         for part in self.parts:
             fields = ", ".join(f"{n}={_python(v)}" for n, v in _changed(part).items())
-            rows.append(f"wf.{type(part).__name__}({fields})")
+            own = type(part).__module__.startswith("wellfit.")
+            rows.append(f"{'wf.' if own else ''}{type(part).__name__}({fields})")
         return f"wf.Recipe({', '.join(rows)})"
 
     # ---- a plan
@@ -183,9 +200,6 @@ def _check(parts: tuple[Regularizer, ...]) -> None:
             if other not in names:
                 raise WellfitError(f"{part.name} needs {other}: {reason}", received=", ".join(p.name for p in parts),
                                    action=f"add wf.{lookup(other).__name__}()")
-    if {"dropout", "batch_norm"} <= names:
-        warnings.warn("Dropout before a batch norm shifts its variance between training and evaluation (Li et al. 2018): "
-                      "the search keeps the pair only where it is measured to help.", WellfitWarning, stacklevel=4)
 
 
 def _changed(part: Regularizer) -> dict[str, Any]:
@@ -232,4 +246,6 @@ def _python(value: Any) -> str:
     if isinstance(value, Schedule):
         fields = ", ".join(f"{f.name}={getattr(value, f.name)!r}" for f in dataclasses.fields(value))
         return f"wf.{type(value).__name__}({fields})"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
     return repr(value)

@@ -30,7 +30,7 @@ def register(cls: R) -> R:
 
 def lookup(name: str) -> type[Regularizer]:
     """The class registered under ``name``."""
-    if name not in _REGISTRY:
+    if not isinstance(name, str) or name not in _REGISTRY:
         hint = nearest(str(name), _REGISTRY)
         raise WellfitError("Unknown regularizer.", received=repr(name), expected="one of " + ", ".join(sorted(_REGISTRY)),
                            action=f"did you mean {hint}?" if hint else "see `wellfit recipes`")

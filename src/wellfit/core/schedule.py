@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from wellfit.core.errors import WellfitError, nearest
 
 SCHEDULES: dict[str, type[Schedule]] = {}
@@ -29,6 +31,8 @@ class Schedule:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, field.name, value := value.item())
             if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
                 raise WellfitError(f"A {self.name} schedule has a {field.name} that is no finite number.",
                                    received=repr(value), expected="a number")
@@ -149,7 +153,7 @@ def schedule_from_mapping(mapping: Mapping[str, Any]) -> Schedule:
     1.0
     """
     name = mapping.get("schedule")
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         hint = nearest(str(name), SCHEDULES)
         raise WellfitError("Unknown schedule.", received=repr(name), expected="one of " + ", ".join(sorted(SCHEDULES)),
                            action=f"did you mean {hint}?" if hint else None)

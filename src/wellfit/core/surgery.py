@@ -79,7 +79,8 @@ def add_batch_norm(model: nn.Module) -> list[RemovableHandle]:
             continue
         weight = layer.weight
         width = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels  # type: ignore[union-attr]
-        norm = _NORM_OF[type(layer)](width, device=weight.device, dtype=weight.dtype)  # type: ignore[arg-type]
+        kind = next(norm for owner, norm in _NORM_OF.items() if isinstance(layer, owner))
+        norm = kind(width, device=weight.device, dtype=weight.dtype)  # type: ignore[arg-type]
         layer.add_module("wellfit_norm", norm)
         handles.append(layer.register_forward_hook(_apply_norm))
     return handles

@@ -42,8 +42,10 @@ def group_threshold_(weight: Tensor, threshold: Any, total: Callable[[Tensor], T
     tensor([[2.4000, 3.2000],
             [0.0000, 0.0000]])
     """
-    norm = total(weight.square()).sqrt_()
-    return weight.mul_(torch.where(norm > threshold, 1 - threshold / norm, torch.zeros_like(norm)))
+    norm = total(weight.square()).sqrt()
+    # a zero threshold is the identity, bit for bit, also where the squares underflow
+    below = torch.as_tensor(threshold == 0, device=norm.device).to(norm.dtype)
+    return weight.mul_(torch.where(norm > threshold, 1 - threshold / norm, below))
 
 
 def group_threshold_in_metric_(weight: Tensor, threshold: Tensor, total: Callable[[Tensor], Tensor],
@@ -78,4 +80,4 @@ def group_threshold_in_metric_(weight: Tensor, threshold: Tensor, total: Callabl
         g2 = total(ratio)
     # a zero threshold is the identity, bit for bit
     scale = torch.where(threshold > 0, t / shifted, torch.ones_like(t))
-    return weight.mul_(torch.where(alive, scale, torch.zeros_like(scale)))
+    return weight.mul_(torch.where(alive | (threshold == 0), scale, torch.zeros_like(scale)))

@@ -5,7 +5,6 @@ Members that lack a part take its neutral value, which is the bitwise identity (
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,7 +77,8 @@ def line_up(recipes: Sequence[Recipe], dtype: torch.dtype, device: Any) -> list[
         for part in recipe.ordered:
             found.setdefault(slot_key(part), [None] * len(recipes))[k] = part
     slots = [Slot(next(m for m in members if m is not None), members, dtype, device) for members in found.values()]
-    return sorted(slots, key=lambda s: (s.part.order, s.part.name, dataclasses.astuple(s.part).__repr__()))
+    # by place, never by value: a stack that was thinned and one built anew for its members line up alike
+    return sorted(slots, key=lambda s: (s.part.place, repr(slot_key(s.part)[1:])))
 
 
 def structure_key(recipe: Recipe) -> tuple[bool, bool]:

@@ -329,7 +329,7 @@ class Stack:
             state, better, stop = slot.part.observe(self.monitor_states[id(slot)], metrics, slot.numbers(self.progress))
             self.monitor_states[id(slot)] = state
             better &= slot.present & ~self.stopped
-            self.best_epoch = np.where(slot.present, state["best_epoch"], self.best_epoch)
+            self.best_epoch = np.where(slot.present & ~self.stopped, state["best_epoch"], self.best_epoch)
             self.stopped |= stop & slot.present
             if better.any() and self.best is not None:
                 weights, statistics = self._judged_flat()

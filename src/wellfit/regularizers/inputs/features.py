@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from wellfit.core.draws import Draw
+from wellfit.core.errors import WellfitError
 from wellfit.core.phases import Batch
 from wellfit.kernels.noise import happens
 
@@ -14,6 +15,9 @@ def feature_mask(batch: Batch, probability: Tensor, draw: Draw, members: bool) -
 
     ``probability`` (.., B) is each row's chance to lose a feature.
     """
+    if batch.inputs.ndim != (3 if members else 2):
+        raise WellfitError("CutMix and Cutout for tables take rows of features.", received=f"inputs of shape "
+                           f"{tuple(batch.inputs.shape)}", expected="(B, D)")
     rows, columns = batch.inputs.shape[-2:]
     groups = batch.feature_groups
     sources = columns if groups is None else int(groups.max()) + 1

@@ -70,7 +70,7 @@ class GroupLasso(Regularizer):
         feature_groups = info.feature_groups if self.groups == "inputs" and info.first else None
 
         def total(values: Tensor) -> Tensor:
-            sums = values.sum(dim=axes, keepdim=True)
+            sums = values.sum(dim=axes, keepdim=True) if axes else values  # dim=() would mean all
             if feature_groups is not None:
                 index = feature_groups.to(sums.device)
                 by_group = sums.new_zeros(*sums.shape[:-1], int(feature_groups.max()) + 1).index_add_(-1, index, sums)

@@ -1,0 +1,237 @@
+"""Members trained to given epochs, in stacks that fit the cache, with checkpoints: the unit of work of one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wellfit.population.problem import Member, MetricNames, Problem
+from wellfit.population.slots import structure_key
+from wellfit.population.stack import Stack
+
+CHECKPOINT_SECONDS = 2.0
+_DEFAULT_CACHE = 16 * 2**20
+
+
+@dataclass
+class Record:
+    """What is known of one member: its history so far and, once it has ended, its result.
+
+    Attributes:
+        history: per epoch, the clean losses and errors (``problem.MetricNames``).
+        best_epoch: the epoch whose weights count.
+        ended: whether training is over (last epoch, early stop).
+        outputs: (n_validation, C) outputs of the returned weights on the fold's validation rows.
+        extra: (m, C) outputs on the rows asked for at the end.
+        weights: parameters and batch-norm statistics by name, when asked for.
+    """
+
+    history: dict[str, list[float]] = field(default_factory=lambda: {n: [] for n in MetricNames})
+    best_epoch: int = 0
+    ended: bool = False
+    outputs: np.ndarray | None = None
+    extra: np.ndarray | None = None
+    weights: dict[str, np.ndarray] | None = None
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history["train_loss"])
+
+    def at(self, name: str, epoch: int | None = None) -> float:
+        """A metric of the weights that count after ``epoch`` epochs (default: all)."""
+        values = self.history[name]
+        if not values:
+            return float("nan")
+        if self.ended and (epoch is None or epoch >= self.epochs):
+            return values[min(self.best_epoch, len(values)) - 1]
+        return values[min(epoch or len(values), len(values)) - 1]
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What to hand over when a member ends."""
+
+    weights: bool = False
+    extra_rows: Tensor | None = None
+
+
+@cache
+def cache_bytes() -> int:
+    """The share of the last-level cache one process may count on."""
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text().strip()
+        factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:], 1)
+        sizes.append(int(text.rstrip("KMG")) * factor)
+    return max(sizes) // 2 if sizes else _DEFAULT_CACHE
+
+
+def stack_size(problem: Problem, largest: int = 48) -> int:
+    """How many members to stack: as many as keep weights, gradient, moments and activations within the cache.
+
+    Small networks gain from many members, because Python's cost per operation is shared; large ones gain nothing once their
+    weights leave the cache (see benchmarks/population.py).
+    """
+    weights = problem.network.parameters * 4
+    activations = problem.batch * sum(problem.network.widths) * 4
+    return int(np.clip(cache_bytes() // (weights * 4 + activations * 4), 4, largest))
+
+
+def plan_stacks(problem: Problem, members: Mapping[int, Member], size: int | None = None) -> list[list[int]]:
+    """Member ids grouped into stacks: one structure each, alike recipes together, at most ``size`` members.
+
+    The answer depends on the members alone, never on how many processes there are.
+    """
+    size = size or stack_size(problem)
+    groups: dict[tuple[bool, bool], list[int]] = {}
+    for number in sorted(members, key=lambda n: (sorted(p.name for p in members[n].recipe), n)):
+        groups.setdefault(structure_key(members[number].recipe), []).append(number)
+    stacks = []
+    for key in sorted(groups):
+        ids = groups[key]
+        count = -(-len(ids) // size)
+        stacks += [ids[i * len(ids) // count:(i + 1) * len(ids) // count] for i in range(count)]
+    return stacks
+
+
+class StackRun:
+    """One stack on its way, with the records of all members it ever had and a checkpoint file.
+
+    Args:
+        problem: what to learn.
+        members: by id.
+        wants: what to hand over at the end of each member.
+        checkpoint: file to keep the state in, or None.
+    """
+
+    def __init__(self, problem: Problem, members: Mapping[int, Member], wants: Wants, checkpoint: Path | None = None):
+        self.problem, self.all, self.wants, self.checkpoint = problem, dict(members), wants, checkpoint
+        self.records = {n: Record() for n in members}
+        self.ids = list(members)
+        self.seconds = 0.0
+        self.member_epochs = 0
+        self._saved_at = time.monotonic()
+        self.stack: Stack | None = None
+        if not (checkpoint and self._restore()):
+            self.stack = Stack(problem, [members[n] for n in self.ids])
+
+    def advance(self, epoch: int, deadline: float | None, report: Callable[[int, int], None]) -> bool:
+        """Train the live members up to ``epoch``; False when the deadline (time.monotonic) came first."""
+        stack = self.stack
+        while stack is not None and self.ids and stack.epoch < min(epoch, self.problem.epochs):
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            started = time.perf_counter()
+            metrics = stack.run_epoch()
+            for row, number in enumerate(self.ids):
+                for name in MetricNames:
+                    self.records[number].history[name].append(float(metrics[name][row]))
+            self.member_epochs += len(self.ids)
+            self._close_finished()
+            self.seconds += time.perf_counter() - started
+            report(len(self.ids), stack.epoch)
+            if self.checkpoint and time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+                self.save()
+        return True
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Go on with these members only."""
+        wanted = set(numbers)
+        rows = [r for r, n in enumerate(self.ids) if n in wanted]
+        if len(rows) < len(self.ids):
+            self._keep_rows(rows)
+
+    def _keep_rows(self, rows: list[int]) -> None:
+        assert self.stack is not None
+        self.ids = [self.ids[r] for r in rows]
+        if rows:
+            self.stack.keep(rows)
+        else:
+            self.stack = None  # frees the memory
+
+    def _close_finished(self) -> None:
+        """Members whose training has ended hand over their result and leave the computation."""
+        stack = self.stack
+        assert stack is not None
+        finished = stack.finished()
+        if not finished.any():
+            return
+        weights, statistics = stack.final()
+        rows = np.flatnonzero(finished)
+        for fold in np.unique(stack.fold_of[rows]):
+            same = rows[stack.fold_of[rows] == fold].tolist()
+            validation = self.problem.folds[fold].validation
+            outputs = stack.outputs(validation, same, weights.views, statistics.views).float().numpy() if len(validation) else None
+            extra = (stack.outputs(self.wants.extra_rows, same, weights.views, statistics.views).float().numpy()
+                     if self.wants.extra_rows is not None and len(self.wants.extra_rows) else None)
+            for position, row in enumerate(same):
+                record = self.records[self.ids[row]]
+                record.ended, record.best_epoch = True, int(stack.best_epoch[row])
+                record.outputs = None if outputs is None else outputs[position]
+                record.extra = None if extra is None else extra[position]
+                if self.wants.weights:
+                    record.weights = {n: v[row].numpy().copy() for n, v in weights.views.items()}
+                    record.weights.update({_statistic_name(n): v[row].numpy().copy() for n, v in statistics.views.items()})
+        self._keep_rows(np.flatnonzero(~finished).tolist())
+
+    # ---- checkpoint
+
+    def save(self) -> None:
+        """Write everything needed to go on, atomically."""
+        if self.checkpoint is None:
+            return
+        tensors: dict[str, Tensor] = {} if self.stack is None else {f"stack.{k}": v for k, v in self.stack.state().items()}
+        described: dict[str, Any] = {}
+        for number, record in self.records.items():
+            described[str(number)] = {"history": record.history, "best_epoch": record.best_epoch, "ended": record.ended}
+            for name in ("outputs", "extra"):
+                value = getattr(record, name)
+                if value is not None:
+                    tensors[f"record.{number}.{name}"] = torch.from_numpy(np.ascontiguousarray(value))
+            for name, value in (record.weights or {}).items():
+                tensors[f"record.{number}.weights.{name}"] = torch.from_numpy(value)
+        meta = {"ids": self.ids, "records": described, "seconds": self.seconds, "member_epochs": self.member_epochs}
+        temporary = self.checkpoint.with_suffix(".tmp")
+        save_file(tensors, temporary, metadata={"state": json.dumps(meta)})
+        os.replace(temporary, self.checkpoint)
+        self._saved_at = time.monotonic()
+
+    def _restore(self) -> bool:
+        assert self.checkpoint is not None
+        if not self.checkpoint.exists():
+            return False
+        with safe_open(self.checkpoint, "pt") as file:
+            meta = json.loads(file.metadata()["state"])
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - the file is no mapping
+        if {int(n) for n in meta["records"]} != set(self.all):
+            return False
+        self.ids, self.seconds, self.member_epochs = meta["ids"], meta["seconds"], meta["member_epochs"]
+        for number, row in meta["records"].items():
+            self.records[int(number)] = record = Record(row["history"], row["best_epoch"], row["ended"])
+            prefix = f"record.{number}."
+            record.outputs, record.extra = (tensors[prefix + n].numpy() if prefix + n in tensors else None
+                                            for n in ("outputs", "extra"))
+            weights = {k[len(prefix) + 8:]: v.numpy() for k, v in tensors.items() if k.startswith(prefix + "weights.")}
+            record.weights = weights or None
+        if self.ids:
+            stack = Stack(self.problem, [self.all[n] for n in self.ids])
+            stack.load_state({k[6:]: v for k, v in tensors.items() if k.startswith("stack.")})
+            self.stack = stack
+        return True
+
+
+def _statistic_name(name: str) -> str:
+    layer, kind = name.split(".")
+    return f"layers.{layer}.wellfit_norm.{kind}"

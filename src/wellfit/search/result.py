@@ -1,0 +1,64 @@
+"""A finished run, for Python."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from wellfit.core.recipe import Recipe
+from wellfit.search.predict import predict
+from wellfit.search.rundir import RunDirectory
+
+
+class TuneResult:
+    """What :func:`wellfit.tune` found.
+
+    Attributes:
+        path: the run directory.
+        summary: the contents of summary.json.
+        recipe: the chosen :class:`~wellfit.Recipe`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self._run = RunDirectory.open(path)
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        return self._run.read_json("summary.json")  # type: ignore[no-any-return]
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe.from_mapping(self.summary["best"]["recipe"])
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.summary["best"]["recipe"]["learning_rate"])
+
+    def predict(self, new: Any, *, model: str = "best") -> pd.DataFrame:
+        """Predictions for new rows, in their order: ``prediction``, and ``p_<class>`` columns for classes.
+
+        ``model`` is "best" (the single network) or "ensemble".
+        """
+        return predict(self.path, new, model=model)
+
+    def report(self) -> Path:
+        """Write (again) and return the path of report.html."""
+        import importlib
+
+        # the report stands above the search; it is looked up by name so that the layers stay in order
+        return importlib.import_module("wellfit.report").write_report(self.path)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        s = self.summary
+        return (f"TuneResult({s['dataset']!r}, {s['metric']}: {s['best']['test']:.4g} tuned, {s['unregularized']['test']:.4g} "
+                f"unregularized, {', '.join(p.name for p in self.recipe) or 'no regularization'})")
+
+    def _repr_html_(self) -> str:
+        import importlib
+
+        return importlib.import_module("wellfit.report").summary_html(self.summary)  # type: ignore[no-any-return]

@@ -1,0 +1,94 @@
+"""Choosing: ranking with uncertainty, the one-standard-error rule, attribution, and a greedy ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wellfit.search.configuration import Configuration
+from wellfit.search.score import Scorer, interval
+from wellfit.search.trainer import Outcome
+
+
+@dataclass
+class Candidate:
+    """A configuration with all its outcomes (one per seed)."""
+
+    configuration: Configuration
+    outcomes: list[Outcome]
+
+    @property
+    def usable(self) -> bool:
+        return bool(self.outcomes) and all(o.usable for o in self.outcomes)
+
+    @property
+    def error(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean([o.error for o in self.outcomes]))
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(seeds, n) contributions."""
+        return np.stack([o.rows for o in self.outcomes])  # type: ignore[misc]
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Mean prediction over seeds, (n, C)."""
+        return np.mean([o.predictions for o in self.outcomes], axis=0)  # type: ignore[arg-type]
+
+    @property
+    def epochs(self) -> float:
+        return float(np.mean([o.epochs for o in self.outcomes]))
+
+
+def spread(scorer: Scorer, candidate: Candidate, resamples: np.ndarray) -> float:
+    """Standard error of a candidate's mean error over the judged rows."""
+    return float(scorer.errors(candidate.rows, resamples).mean(axis=1).std())
+
+
+def paired(scorer: Scorer, worse: Candidate, better: Candidate, resamples: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """How much smaller the error of ``better`` is, with a 95% interval over rows and seeds drawn together.
+
+    Rows are resampled, the same for both; seeds are paired and add the variance of their mean difference.
+    """
+    shared = min(len(worse.outcomes), len(better.outcomes))
+    first, second = worse.rows[:shared], better.rows[:shared]
+    ones = scorer.errors(first)[0] - scorer.errors(second)[0]
+    draws = (scorer.errors(first, resamples) - scorer.errors(second, resamples)).mean(axis=1)
+    of_seeds = float(np.var(ones, ddof=1) / shared) if shared > 1 else 0.0
+    return float(ones.mean()), interval(float(ones.mean()), draws, of_seeds)
+
+
+def simplest_within(candidates: Sequence[Candidate], best: Candidate, margin: float) -> Candidate:
+    """The candidate with the fewest parts whose error is within ``margin`` of the best; ties go to the smaller error."""
+    close = [c for c in candidates if c.usable and c.error <= best.error + margin] or [best]
+    return min(close, key=lambda c: (len(c.configuration.recipe), c.error))
+
+
+def greedy_ensemble(scorer: Scorer, candidates: Sequence[Candidate], rounds: int = 15, start: int = 3) -> dict[int, int]:
+    """Positions and multiplicities of an ensemble grown greedily, with replacement, on the judged rows.
+
+    Begins with the ``start`` best, then adds whatever lowers the error most; a share of the log loss (or nothing, for regression)
+    breaks the many ties of accuracies on few rows. (Caruana et al. 2004.)
+    """
+    order = sorted(range(len(candidates)), key=lambda i: candidates[i].error)
+    predictions = [candidates[i].predictions for i in range(len(candidates))]
+    log_loss = Scorer("log_loss", scorer.y, scorer.classes) if scorer.classes else None
+
+    def judge(mean: np.ndarray) -> float:
+        error = scorer.error(scorer.rows(mean))
+        return error if log_loss is None else error + 0.1 * log_loss.error(log_loss.rows(mean))
+
+    picked = order[: min(start, len(order))]
+    total = np.sum([predictions[i] for i in picked], axis=0)
+    best, best_picked = judge(total / len(picked)), list(picked)
+    while len(picked) < rounds:
+        scores = [(judge((total + predictions[i]) / (len(picked) + 1)), i) for i in order]
+        score, winner = min(scores)
+        picked.append(winner)
+        total = total + predictions[winner]
+        if score <= best:
+            best, best_picked = score, list(picked)
+    return {i: best_picked.count(i) for i in sorted(set(best_picked))}

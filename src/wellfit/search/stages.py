@@ -1,0 +1,304 @@
+"""The stages of a search: compare, propose, repeat the finalists, attribute, refit, and read the test rows once."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from wellfit.core.recipe import Recipe
+from wellfit.core.registry import lookup
+from wellfit.search.baseline import linear_predictions
+from wellfit.search.configuration import DEFAULT_RATE, Configuration
+from wellfit.search.live import Listener
+from wellfit.search.prepare import Prepared
+from wellfit.search.proposer import Proposer
+from wellfit.search.rundir import RunDirectory
+from wellfit.search.selection import Candidate, greedy_ensemble, paired, simplest_within, spread
+from wellfit.search.settings import Budget, Settings
+from wellfit.search.space import Space
+from wellfit.search.summary import Findings, write_artefacts
+from wellfit.search.trainer import Fit, Outcome, Trainer
+
+SEARCH_SHARE, REPEAT_SHARE, TOTAL_SHARE = 0.58, 0.78, 0.95  # of a time budget: search, then finalists, then refits end here
+_RESAMPLES = 500
+_RUNGS = (0.25, 0.5)
+_KEEP = 0.5
+_ENSEMBLE_POOL = 24
+
+
+class Search:
+    """One search over one run directory. Every job's result is kept, so that a resumed search repeats none of them."""
+
+    def __init__(self, run: RunDirectory, prepared: Prepared, settings: Settings, budget: Budget, trainer: Trainer,
+                 listener: Listener, seed: int, regularizers: list[str] | None, started: float):
+        self.run, self.prepared, self.settings, self.budget = run, prepared, settings, budget
+        self.trainer, self.listener, self.seed = trainer, listener, seed
+        self.trainer.on_progress = listener.progress
+        self.space = Space(regression=not prepared.classes, keeps_width=len(set(settings.hidden)) < len(settings.hidden),
+                           only=tuple(regularizers) if regularizers else None)
+        self.scorer = trainer.scorer
+        self.resamples = self.scorer.resamples(_RESAMPLES, seed)
+        self.outcomes: dict[int, Outcome] = {}
+        self.interrupted = False
+        self._before = float((run.load_job("clock") or ({"seconds": 0.0}, {}))[0]["seconds"])
+        self._started = started
+
+    # ---- the clock
+
+    @property
+    def used(self) -> float:
+        """Seconds spent, earlier sessions of this run included."""
+        return self._before + time.monotonic() - self._started
+
+    def _deadline(self, share: float) -> float | None:
+        """When this share of the budget is spent, on the monotonic clock; None for a work budget."""
+        if self.budget.seconds is None:
+            return None
+        return self._started + share * self.budget.seconds - self._before
+
+    def _time_is_up(self, share: float) -> bool:
+        deadline = self._deadline(share)
+        return self.interrupted or (deadline is not None and time.monotonic() >= deadline)
+
+    def _tick(self) -> None:
+        self.run.save_job("clock", {"seconds": self.used}, {})
+        self.listener.clock(self.used, self.budget.seconds, len(self.outcomes), self.budget.configurations)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C ends the stage, not the run: what is known so far goes on to the next one."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.interrupted:
+                raise
+            self.interrupted = True
+            self.listener.stage("stopping: finishing with the best so far (Ctrl-C again to leave; the run can be resumed)")
+            self.trainer.pool.restart()
+
+    # ---- the stages
+
+    def execute(self) -> None:
+        """All stages, then the artefacts."""
+        self.listener.stage("comparing methods")
+        self._tick()
+        self._search()
+        findings = Findings(self.scorer, list(self.outcomes.values()), {})
+        findings.baselines_seconds = self.used
+        best_known = self._candidates()
+        if not best_known:
+            self._search_unregularized()
+            best_known = self._candidates()
+        findings.candidates = best_known
+        finalists = self._repeat(best_known)
+        self._choose(findings, finalists, best_known)
+        self._refit(findings, best_known)
+        write_artefacts(self.run, self.prepared, self.settings, self.trainer, findings, self.used, self.seed, self.interrupted)
+        self.run.clean_up()
+
+    def _search(self) -> None:
+        proposer = Proposer(self.space, self.seed)
+        starts = self.space.starts()
+        wanted = self.budget.configurations
+        if wanted is not None and wanted < len(starts):
+            order = {"unregularized": 0, "combination": 1}
+            starts = sorted(starts, key=lambda c: order.get(c.origin, 2))[:wanted]
+        proposer.enqueue(starts)
+        generation, count = 0, len(starts)
+        while count > 0:
+            job = f"search-{generation:03d}"
+            if self.run.load_job(job) is None and generation > 0 and self._time_is_up(SEARCH_SHARE):
+                break
+            batch = proposer.ask(count)
+            if generation == 0:
+                batch = [(number, start) for (number, _), start in zip(batch, starts, strict=True)]
+            finished = False
+            with self._interruptible():
+                self._generation(job, generation, batch, proposer)
+                finished = True
+            if not finished:
+                break
+            generation += 1
+            self.listener.stage("searching")
+            count = self.settings.generation
+            if wanted is not None:
+                count = min(count, wanted - len(self.outcomes))
+
+    def _generation(self, job: str, generation: int, batch: list[tuple[int, Configuration]], proposer: Proposer) -> None:
+        epochs = self.trainer.problem.epochs
+        rungs = sorted({max(1, round(share * epochs)) for share in _RUNGS} - {epochs})
+        protected = [i for i, (_, c) in enumerate(batch) if c.origin == "unregularized" or c.origin.startswith("single:")]
+        begun = time.monotonic()
+        results = self.trainer.evaluate(job, [c for _, c in batch], rungs=rungs, keep=_KEEP, protected=protected,
+                                        deadline=self._deadline(SEARCH_SHARE if generation else REPEAT_SHARE))
+        rows = []
+        for (number, configuration), (outcome,) in zip(batch, results, strict=True):
+            if not outcome.finished:
+                continue  # the deadline came first
+            proposer.tell(number, outcome.error, pruned_at=outcome.pruned_at)
+            self.outcomes[number] = outcome
+            rows.append({"number": number, "recipe": configuration.recipe.to_mapping(), "learning_rate": configuration.learning_rate,
+                         "origin": configuration.origin, "seed": self.seed, "folds": len(self.trainer.problem.folds),
+                         "validation": self.scorer.score(outcome.error), "pruned": outcome.pruned_at is not None,
+                         "epochs": outcome.pruned_at or outcome.epochs, "history": outcome.history,
+                         "standard_error": None if outcome.rows is None else
+                         float(self.scorer.errors(outcome.rows, self.resamples[:100])[:, 0].std()),
+                         "seconds": (time.monotonic() - begun) / len(batch)})
+        self.run.append_trials(rows)
+        self._tick()
+        self._report_score()
+
+    def _search_unregularized(self) -> None:
+        """Even a budget too small for anything gives the unregularized network."""
+        with self._interruptible():
+            results = self.trainer.evaluate("unregularized", [Configuration(Recipe(), DEFAULT_RATE, "unregularized")])
+            self.outcomes[0] = results[0][0]
+
+    def _report_score(self) -> None:
+        usable = [o for o in self.outcomes.values() if o.usable]
+        plain = next((o for o in usable if o.configuration.origin == "unregularized"), None)
+        if usable and plain:
+            best = min(usable, key=lambda o: o.error)
+            self.listener.score(*(f"{self.scorer.score(o.error):.4g}" for o in (best, plain)), len(self.outcomes))
+
+    def _candidates(self) -> list[Candidate]:
+        """Finished configurations, the best first."""
+        usable = [o for _, o in sorted(self.outcomes.items()) if o.usable]
+        return sorted((Candidate(o.configuration, [o]) for o in usable), key=lambda c: c.error)
+
+    def _repeat(self, known: list[Candidate]) -> list[Candidate]:
+        """The finalists and the unregularized network again, with new seeds: the choice is made on these."""
+        seeds = range(1, self.settings.final_seeds + 1)
+        plain = next((c for c in known if c.configuration.origin == "unregularized"), None)
+        chosen: list[Candidate] = []
+        for candidate in known:
+            if len(chosen) < self.settings.finalists and candidate.configuration.key not in {c.configuration.key for c in chosen}:
+                chosen.append(candidate)
+        margin = spread(self.scorer, known[0], self.resamples)
+        simple = simplest_within(known, known[0], margin)
+        for extra in (simple, plain):
+            if extra is not None and extra.configuration.key not in {c.configuration.key for c in chosen}:
+                chosen.append(extra)
+        if self._time_is_up(REPEAT_SHARE):
+            return chosen
+        self.listener.stage("repeating the finalists")
+        repeated = chosen
+        with self._interruptible():
+            results = self.trainer.evaluate("finalists", [c.configuration for c in chosen], list(seeds),
+                                            deadline=self._deadline(REPEAT_SHARE))
+            repeated = [Candidate(c.configuration, outcomes) for c, outcomes in zip(chosen, results, strict=True)]
+            self._tick()
+        complete = [c for c in repeated if c.usable]
+        return complete if any(c.configuration.origin == "unregularized" for c in complete) and len(complete) > 1 else chosen
+
+    def _choose(self, findings: Findings, finalists: list[Candidate], known: list[Candidate]) -> None:
+        best = min(finalists, key=lambda c: c.error)
+        margin = spread(self.scorer, best, self.resamples)
+        findings.seeds = len(best.outcomes)
+        findings.unregularized = next((c for c in finalists + known if c.configuration.origin == "unregularized"), best)
+        best = self._attribute(findings, best, margin)
+        findings.best, findings.margin = best, margin
+        findings.simplest = simplest_within([*finalists, best], best, margin)
+        pool = [c for c in known if c.configuration.key != best.configuration.key][:_ENSEMBLE_POOL]
+        candidates = [best, *pool]
+        findings.ensemble = [(candidates[i], times) for i, times in greedy_ensemble(self.scorer, candidates).items()]
+
+    def _attribute(self, findings: Findings, best: Candidate, margin: float) -> Candidate:
+        """Each part left out, and the learning rate at its default, with the same seeds; drop what buys nothing."""
+        recipe, rate = best.configuration.recipe, best.configuration.learning_rate
+        seeds = [o.seed for o in best.outcomes]
+        variants: list[tuple[str, str, Configuration]] = []
+        for part in recipe:
+            left = recipe.without(part.name)
+            shown = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}"
+                              for k, v in part.values_at(0.0).__dict__.items() if k != "members" and v is not None)
+            variants.append((part.name, shown, Configuration(left, rate)))
+        if rate != DEFAULT_RATE:
+            variants.append(("learning_rate", f"{rate:.3g} instead of {DEFAULT_RATE:g}", Configuration(recipe, DEFAULT_RATE)))
+        if not variants or self._time_is_up(REPEAT_SHARE + 0.02):
+            return best
+        self.listener.stage("what each part buys")
+        results: list[list[Outcome]] = []
+        with self._interruptible():
+            results = self.trainer.evaluate("attribution", [v for *_, v in variants], seeds,
+                                            deadline=self._deadline((REPEAT_SHARE + TOTAL_SHARE) / 2))
+            self._tick()
+        useless = []
+        for (name, shown, configuration), outcomes in zip(variants, results, strict=False):
+            without = Candidate(configuration, outcomes)
+            if not without.usable:
+                continue
+            effect, ci = paired(self.scorer, without, best, self.resamples)
+            keep = effect > 0
+            findings.attribution.append({"regularizer": name, "value": shown, "effect": effect, "ci": ci, "keep": keep})
+            if not keep and name != "learning_rate":
+                useless.append(name)
+        leaner = Configuration(recipe.without(*useless), rate, best.configuration.origin)
+        if not useless or leaner.recipe == recipe:
+            return best
+        single = [Candidate(c, o) for (n, _, c), o in zip(variants, results, strict=False) if [n] == useless]
+        candidate = Candidate(leaner, single[0].outcomes) if single and single[0].configuration.recipe == leaner.recipe else None
+        if candidate is None and not self._time_is_up((REPEAT_SHARE + TOTAL_SHARE) / 2):
+            with self._interruptible():
+                candidate = Candidate(leaner, self.trainer.evaluate("leaner", [leaner], seeds,
+                                                                    deadline=self._deadline((REPEAT_SHARE + TOTAL_SHARE) / 2))[0])
+        if candidate is not None and candidate.usable and candidate.error <= best.error + 0.25 * margin:
+            findings.dropped = useless
+            return candidate
+        return best
+
+    # ---- the end
+
+    def _refit(self, findings: Findings, known: list[Candidate]) -> None:
+        """Train what is to be reported on all development rows, and read the test rows."""
+        assert findings.best is not None and findings.unregularized is not None and findings.simplest is not None
+        wanted: list[tuple[Candidate, int]] = [(findings.unregularized, 0), (findings.best, 0)]
+        wanted += [(c, 0) for c, _ in findings.ensemble] + [(findings.simplest, 0)]
+        seeds = range(1, self.settings.final_seeds)
+        wanted += [(c, s) for s in seeds for c in (findings.unregularized, findings.best)]
+        for name in sorted(self.space.allowed):
+            alone = [c for c in known if set(c.configuration.parts) - set(lookup(name).requires) == {name}]
+            if alone:
+                findings.singles[name] = alone[0]
+                wanted.append((alone[0], 0))
+        unique: dict[tuple[Any, int], tuple[Candidate, int]] = {}
+        for candidate, seed in wanted:
+            unique.setdefault((candidate.configuration.key, seed), (candidate, seed))
+        order = list(unique.values())
+        development, test = self.prepared.split.development, self.prepared.split.test
+        problem = self.prepared.problem(self.settings, ((development, development[:0]),))
+        order = self._affordable(order, len(development))
+        jobs = [(c.configuration, s, max(1, round(c.epochs)) if "early_stopping" in c.configuration.recipe else None)
+                for c, s in order]
+        self.listener.stage("refitting on all development rows")
+        fits: list[Fit] = []
+        for attempt in range(2):  # an interrupt here still needs the two networks that the report compares
+            with self._interruptible():
+                fits = self.trainer.refit("refit" if attempt == 0 else "refit-least", problem, jobs if attempt == 0 else jobs[:2],
+                                          torch.from_numpy(test), None)
+            if fits:
+                break
+        self._tick()
+        self.listener.stage("the linear model, and the test rows, once")
+        findings.fits = {(f.configuration.key, f.seed): f for f in fits if f.predictions is not None}
+        findings.linear = linear_predictions(self.prepared.inputs, self.prepared.table.y, development, test,
+                                             classes=self.prepared.classes, balanced=self.prepared.weighting == "balanced",
+                                             seed=self.seed)
+
+    def _affordable(self, order: list[tuple[Candidate, int]], rows: int) -> list[tuple[Candidate, int]]:
+        """As many refits, the most important first, as the time left allows; always the first two."""
+        deadline = self._deadline(TOTAL_SHARE)
+        if self.interrupted:
+            return order[:4]
+        if deadline is None or self.run.load_job("refit") is not None or not self.trainer.member_epochs:
+            return order
+        spent = max(self.used - 2.0, 1.0) * self.trainer.pool.workers
+        growth = rows / self.trainer.problem.rows_per_fold
+        each = spent / self.trainer.member_epochs * growth * self.settings.epochs
+        number = int((deadline - time.monotonic()) * self.trainer.pool.workers / each)
+        return order[: max(2, min(len(order), number))]

@@ -1,0 +1,223 @@
+"""Trains configurations and returns what a choice needs: predictions for every judged row, errors, histories."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from wellfit.population.pool import Pool, Progress
+from wellfit.population.problem import Member, MetricNames, Problem
+from wellfit.population.train import Record, Wants
+from wellfit.search.configuration import Configuration
+from wellfit.search.rundir import RunDirectory
+from wellfit.search.score import Scorer, softmax
+
+_SEED_STRIDE = 7919
+
+
+@dataclass
+class Outcome:
+    """A configuration trained on every fold with one seed.
+
+    Attributes:
+        error: of the pooled predictions on all judged rows (for a pruned one: the mean error at its rung).
+        predictions: (n_judged, C) probabilities, or target values (n_judged, 1); None when pruned.
+        rows: (n_judged,) contributions to the error.
+        epochs: mean best epoch over the folds.
+        history: per epoch, the mean over the folds.
+        pruned_at: the rung at which it was left behind, or None.
+        finished: whether it reached an end (a rung or its last epoch) before the deadline.
+    """
+
+    configuration: Configuration
+    seed: int
+    error: float = math.nan
+    predictions: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    epochs: float = 0.0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    pruned_at: int | None = None
+    finished: bool = False
+
+    @property
+    def usable(self) -> bool:
+        return self.finished and self.pruned_at is None and math.isfinite(self.error)
+
+
+@dataclass
+class Fit:
+    """A configuration refitted on all development rows: test predictions, error on the training rows, weights."""
+
+    configuration: Configuration
+    seed: int
+    predictions: np.ndarray | None = None
+    train_error: float = math.nan
+    weights: dict[str, np.ndarray] | None = None
+
+
+class Trainer:
+    """Binds the engine to a run directory, so that every job is done once.
+
+    Args:
+        pool: the processes.
+        run: where results and checkpoints are kept.
+        problem: with the folds that choices are made on.
+        scorer: of the judged rows: the folds' validation rows, one after the other.
+        scale: (mean, std) of a regression target; outputs become values in its own unit.
+    """
+
+    def __init__(self, pool: Pool, run: RunDirectory, problem: Problem, scorer: Scorer, scale: tuple[float, float] | None, seed: int):
+        self.pool, self.run, self.problem, self.scorer, self.scale, self.seed = pool, run, problem, scorer, scale, seed
+        self.on_progress: Callable[[Progress], None] | None = None
+        self.epochs_done = 0
+        self.member_epochs = 0
+
+    def predictions(self, outputs: np.ndarray) -> np.ndarray:
+        """Network outputs as probabilities or as values in the target's unit."""
+        if self.scale is not None:
+            return outputs * np.float32(self.scale[1]) + np.float32(self.scale[0])
+        return softmax(outputs).astype(np.float32)
+
+    # ---- choosing
+
+    def evaluate(self, job: str, configurations: Sequence[Configuration], seeds: Sequence[int] = (0,), *,
+                 rungs: Sequence[int] = (), keep: float = 1.0, protected: Sequence[int] = (),
+                 deadline: float | None = None) -> list[list[Outcome]]:
+        """Train every configuration on every fold with every seed: one list of outcomes (a seed each) per configuration.
+
+        After each rung the share ``keep`` of the configurations with the smallest mean error goes on, and all ``protected``
+        (positions). A finished job is read from the run directory.
+        """
+        folds = len(self.problem.folds)
+        members = {self._number(c, s, f, len(seeds), folds):
+                   Member(configuration.recipe, configuration.learning_rate, self.seed + _SEED_STRIDE * seed, f)
+                   for c, configuration in enumerate(configurations) for s, seed in enumerate(seeds) for f in range(folds)}
+        known = self.run.load_job(job)
+        if known is None:
+            pruned: dict[str, int] = {}
+            before = self.pool.member_epochs
+
+            def choose(records: dict[int, Record], rung: int) -> list[int]:
+                mine = _by_configuration(records, len(seeds) * folds)
+                live = [c for c, rs in mine.items() if str(c) not in pruned and not all(r.ended for r in rs.values())]
+                errors = {c: float(np.mean([r.at("validation_error", rung) for r in mine[c].values()])) for c in live}
+                ranked = sorted(live, key=lambda c: (errors[c] if math.isfinite(errors[c]) else math.inf, c))
+                stay = set(ranked[: max(1, math.ceil(keep * len(ranked)))]) | set(protected)
+                pruned.update({str(c): rung for c in live if c not in stay})
+                return [n for c in live if c in stay for n in mine[c]]
+
+            records = self.pool.train("choose", self.problem, members, rungs=rungs, choose=choose if rungs else None,
+                                      deadline=deadline, folder=self.run.job_folder(job), progress=self.on_progress)
+            meta, arrays = _pack(records)
+            meta |= {"pruned": pruned, "member_epochs": self.pool.member_epochs - before}
+            self.run.save_job(job, meta, arrays)
+            known = (meta, arrays)
+        meta, arrays = known
+        self._count(meta)
+        records = _unpack(meta, arrays)
+        return [[self._outcome(configuration, seed, meta["pruned"].get(str(c)),
+                               [records[self._number(c, s, f, len(seeds), folds)] for f in range(folds)])
+                 for s, seed in enumerate(seeds)] for c, configuration in enumerate(configurations)]
+
+    @staticmethod
+    def _number(configuration: int, seed: int, fold: int, seeds: int, folds: int) -> int:
+        return (configuration * seeds + seed) * folds + fold
+
+    def _outcome(self, configuration: Configuration, seed: int, pruned_at: int | None, records: list[Record]) -> Outcome:
+        history = _mean_history(records)
+        if pruned_at is not None:
+            error = float(np.mean([r.at("validation_error", pruned_at) for r in records]))
+            return Outcome(configuration, seed, self._in_unit(error), history=history, pruned_at=pruned_at, finished=True)
+        if not all(r.ended for r in records):
+            return Outcome(configuration, seed, history=history)
+        predictions = self.predictions(np.concatenate([r.outputs for r in records]))  # type: ignore[list-item]
+        rows = self.scorer.rows(predictions)
+        error = self.scorer.error(rows) if np.isfinite(predictions).all() else math.nan
+        return Outcome(configuration, seed, error, predictions, rows, float(np.mean([r.best_epoch for r in records])), history,
+                       finished=True)
+
+    def _in_unit(self, error: float) -> float:
+        return error * self.scale[1] if self.scale is not None and self.scorer.metric == "rmse" else error
+
+    # ---- refitting
+
+    def refit(self, job: str, problem: Problem, wanted: Sequence[tuple[Configuration, int, int | None]],
+              test_rows: torch.Tensor, deadline: float | None = None) -> list[Fit]:
+        """Train (configuration, seed, epochs) on all development rows and predict the test rows."""
+        members = {n: Member(c.recipe.without("early_stopping"), c.learning_rate, self.seed + _SEED_STRIDE * seed, 0, epochs)
+                   for n, (c, seed, epochs) in enumerate(wanted)}
+        known = self.run.load_job(job)
+        if known is None:
+            before = self.pool.member_epochs
+            records = self.pool.train("refit", problem, members, wants=Wants(weights=True, extra_rows=test_rows), deadline=deadline,
+                                      folder=self.run.job_folder(job), progress=self.on_progress)
+            meta, arrays = _pack(records)
+            meta["member_epochs"] = self.pool.member_epochs - before
+            self.run.save_job(job, meta, arrays)
+            known = (meta, arrays)
+        self._count(known[0])
+        records = _unpack(*known)
+        out = []
+        for n, (configuration, seed, _) in enumerate(wanted):
+            record = records[n]
+            fit = Fit(configuration, seed)
+            if record.ended and record.extra is not None and np.isfinite(record.extra).all():
+                fit.predictions, fit.weights = self.predictions(record.extra), record.weights
+                fit.train_error = self._in_unit(record.at("train_error"))
+            out.append(fit)
+        return out
+
+    def _count(self, meta: Mapping[str, Any]) -> None:
+        self.member_epochs += meta["member_epochs"]
+
+
+def _by_configuration(records: Mapping[int, Record], size: int) -> dict[int, dict[int, Record]]:
+    out: dict[int, dict[int, Record]] = {}
+    for number in sorted(records):
+        out.setdefault(number // size, {})[number] = records[number]
+    return out
+
+
+def _mean_history(records: Sequence[Record]) -> dict[str, list[float]]:
+    """Mean over the folds up to the shortest; folds that stopped early count until they stopped."""
+    length = max((r.epochs for r in records), default=0)
+    out = {}
+    for name in MetricNames:
+        padded = np.full((len(records), length), np.nan)
+        for row, record in enumerate(records):
+            padded[row, : record.epochs] = record.history[name]
+        out[name] = [float(v) for v in np.nanmean(padded, axis=0)] if length and np.isfinite(padded).any() else []
+    return out
+
+
+def _pack(records: Mapping[int, Record]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    meta: dict[str, Any] = {"records": {}}
+    arrays: dict[str, np.ndarray] = {}
+    for number, r in records.items():
+        meta["records"][str(number)] = {"best_epoch": r.best_epoch, "ended": r.ended, "epochs": r.epochs}
+        arrays[f"{number}/history"] = np.array([r.history[n] for n in MetricNames], dtype=np.float64)
+        for name, value in (("outputs", r.outputs), ("extra", r.extra)):
+            if value is not None:
+                arrays[f"{number}/{name}"] = value
+        for name, value in (r.weights or {}).items():
+            arrays[f"{number}/weights/{name}"] = value
+    return meta, arrays
+
+
+def _unpack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[int, Record]:
+    out: dict[int, Record] = {}
+    for key, row in meta["records"].items():
+        history = arrays[f"{key}/history"]
+        out[int(key)] = Record({n: history[i].tolist() for i, n in enumerate(MetricNames)}, row["best_epoch"], row["ended"],
+                               arrays.get(f"{key}/outputs"), arrays.get(f"{key}/extra"))
+    for name, value in arrays.items():
+        number, kind, *rest = name.split("/", 2)
+        if kind == "weights":
+            record = out[int(number)]
+            record.weights = {**(record.weights or {}), rest[0]: value}
+    return out

@@ -1,0 +1,213 @@
+"""The main job: from a table to the regularization it needs, with evidence."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time as clock
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wellfit.core.errors import WellfitError, nearest
+from wellfit.core.recipe import Recipe
+from wellfit.core.registry import lookup
+from wellfit.data import Table, load_table, save_split
+from wellfit.population.network import ACTIVATIONS
+from wellfit.population.pool import Pool, usable_cores
+from wellfit.population.problem import Member
+from wellfit.population.stack import Stack
+from wellfit.search.live import Bar, Listener, Silent
+from wellfit.search.prepare import Prepared, check_metric, describe_data, prepare, with_folds
+from wellfit.search.result import TuneResult
+from wellfit.search.rundir import FORMAT, RunDirectory, command_line, environment, now
+from wellfit.search.settings import Budget, Settings
+from wellfit.search.stages import Search
+from wellfit.search.trainer import Trainer
+
+_ENCODINGS = ("auto", "plain", "piecewise")
+
+
+def tune(data: Any = None, target: str | None = None, *, budget: str | float = "3m", out: str | os.PathLike[str] | None = None,
+         seed: int = 0, task: str | None = None, metric: str | None = None, class_weights: str | None = None,
+         group: str | None = None, time: str | None = None, test: Any = None, drop: Sequence[str] = (),
+         regularizers: Sequence[str] | None = None, hidden: Sequence[int] | None = None, activation: str | None = None,
+         epochs: int | None = None, batch_size: int | None = None, folds: int | None = None, encoding: str = "auto",
+         workers: int | None = None, overwrite: bool = False, resume: str | os.PathLike[str] | None = None,
+         progress: bool | Listener = True) -> TuneResult:
+    """Find which regularizers help a network on a table, how strong, and what each one buys.
+
+    Args:
+        data: path of a csv, csv.gz, tsv or parquet file, or a pandas frame.
+        target: the column to predict.
+        budget: wall-clock time ("90s", "3m", "1h"), kept to within one epoch, or work ("200c": configurations); with work and a
+            seed a run repeats exactly.
+        out: the run directory (default: the next free folder under wellfit-runs).
+        seed: of the split, the start weights and all draws.
+        task, metric, class_weights: decided from the target by default: balanced accuracy with the loss weighted by inverse class
+            frequency ("balanced") for classes, RMSE for numbers.
+        group, time: columns that keep rows together, or in order, across the split.
+        test: a separate test table; by default a fifth of the rows is held back.
+        drop: columns to leave out.
+        regularizers: restrict the search to these (see ``wellfit recipes``).
+        hidden, activation, epochs, batch_size, folds, encoding: the network and its training; by default from the data's size.
+        workers: processes (default: one per core).
+        overwrite: replace an existing run in ``out``.
+        resume: go on with an interrupted run directory; everything else is read from it.
+        progress: a live bar, or an object of your own (:class:`~wellfit.search.live.Listener`).
+
+    Returns:
+        A :class:`TuneResult`: ``summary``, ``recipe``, ``predict(new)``, ``report()``.
+
+    Raises:
+        WellfitError: for anything wrong with the input, before anything is written.
+    """
+    started = clock.monotonic()
+    listener: Listener = (Bar() if progress else Silent()) if isinstance(progress, bool) else progress
+    try:
+        if resume is not None:
+            run = RunDirectory.open(resume)
+            if run.complete:
+                return TuneResult(run.path)
+            asked = _recorded(run, data)
+        else:
+            if data is None or target is None:
+                raise WellfitError("tune needs a table and a target.", received=f"data={data!r}, target={target!r}",
+                                   expected='wf.tune("table.csv", target="column")')
+            asked = {"data": data, "target": target, "budget": str(Budget.parse(budget)), "seed": seed, "task": task,
+                     "metric": metric, "class_weights": class_weights, "group": group, "time": time, "test": test,
+                     "drop": list(drop), "regularizers": list(regularizers) if regularizers else None,
+                     "hidden": list(hidden) if hidden else None, "activation": activation, "epochs": epochs,
+                     "batch_size": batch_size, "folds": folds, "encoding": encoding}
+            _check(asked, workers)
+            run = None
+        listener.stage("reading the data")
+        table = load_table(asked["data"], asked["target"], task=asked["task"], group=asked["group"], time=asked["time"],
+                           drop=asked["drop"], test=asked["test"])
+        check_metric(asked["metric"], table.task)
+        prepared, settings = _prepared(table, asked, run)
+        if run is None:
+            run = RunDirectory.create(out if out is not None else _next_free(table.name), overwrite=overwrite)
+        return _run(run, asked, prepared, settings, workers, listener, started)
+    finally:
+        listener.close()
+
+
+def _run(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settings: Settings, workers: int | None,
+         listener: Listener, started: float) -> TuneResult:
+    budget = Budget.parse(asked["budget"])
+    with _one_thread(), Pool(workers) as pool:
+        if not (run.path / "run.json").is_file():
+            if budget.seconds is not None:
+                settings = _fitted(prepared, settings, budget.seconds, pool.workers, asked)
+            prepared = with_folds(prepared, asked["seed"], settings.folds)
+            _record(run, asked, prepared, settings, pool)
+        problem = prepared.problem(settings, prepared.split.folds)
+        judged = torch.cat([f.validation for f in problem.folds]).numpy()
+        trainer = Trainer(pool, run, problem, prepared.scorer(judged), prepared.scale, asked["seed"])
+        search = Search(run, prepared, settings, budget, trainer, listener, asked["seed"], asked["regularizers"], started)
+        search.execute()
+    return TuneResult(run.path)
+
+
+def _check(asked: dict[str, Any], workers: int | None) -> None:
+    for name in asked["regularizers"] or ():
+        lookup(name)
+    if asked["activation"] is not None and asked["activation"] not in ACTIVATIONS:
+        raise WellfitError("Unknown activation.", received=repr(asked["activation"]), expected=", ".join(ACTIVATIONS))
+    if asked["encoding"] not in _ENCODINGS:
+        hint = nearest(str(asked["encoding"]), _ENCODINGS)
+        raise WellfitError("Unknown encoding.", received=repr(asked["encoding"]), expected=", ".join(_ENCODINGS),
+                           action=f"did you mean {hint}?" if hint else None)
+    for name, low in (("epochs", 1), ("batch_size", 2), ("folds", 1)):
+        if asked[name] is not None and (not isinstance(asked[name], int) or asked[name] < low):
+            raise WellfitError(f"{name} is too small.", received=repr(asked[name]), expected=f"a whole number of at least {low}")
+    if asked["hidden"] is not None and any(not isinstance(w, int) or w < 1 for w in asked["hidden"]):
+        raise WellfitError("hidden holds widths of layers.", received=repr(asked["hidden"]), expected="such as (128, 128)")
+    if workers is not None and workers < 1:
+        raise WellfitError("At least one process is needed.", received=workers, expected=f"1 to {usable_cores()}")
+
+
+def _prepared(table: Table, asked: dict[str, Any], run: RunDirectory | None) -> tuple[Prepared, Settings]:
+    development = len(table) - (len(table.test_index) if table.test_index is not None else len(table) // 5)
+    encoding = asked["encoding"]
+    if encoding == "auto":
+        encoding = "plain"
+    if run is not None:
+        recorded = run.read_json("run.json")
+        if recorded["data"]["sha256"] != table.fingerprint.get("sha256"):
+            raise WellfitError("The data have changed since the run was started.", received=table.name,
+                               expected=f"the table with sha256 {recorded['data']['sha256'][:12]}",
+                               action="resume with the same data, or start a new run")
+        settings = Settings.from_mapping(recorded["settings"])
+    else:
+        settings = Settings.for_size(development, table.frame.shape[1],
+                                     hidden=tuple(asked["hidden"]) if asked["hidden"] else None,
+                                     **{n: asked[n] for n in ("activation", "epochs", "batch_size", "folds")})
+    return prepare(table, seed=asked["seed"], folds=settings.folds, metric=asked["metric"], weighting=asked["class_weights"],
+                   encoding=encoding), settings
+
+
+def _fitted(prepared: Prepared, settings: Settings, seconds: float, workers: int, asked: dict[str, Any]) -> Settings:
+    """Fewer folds, then fewer epochs, until the comparison of all methods fits a third of a time budget.
+
+    What an epoch costs is measured on a small stack for a moment.
+    """
+    probe = prepared.problem(settings, ((prepared.split.train, prepared.split.validation),))
+    stack = Stack(replace(probe, epochs=2), [Member(Recipe(), 1e-3, seed=k) for k in range(4)])
+    begun = clock.perf_counter()
+    stack.run_epoch()
+    per_member_epoch = (clock.perf_counter() - begun) / 4
+    allowed = 0.3 * seconds * workers / (32 * per_member_epoch)  # epochs of all folds together, for about 32 configurations
+    folds, epochs = settings.folds, settings.epochs
+    while folds > 1 and asked["folds"] is None and folds * epochs > allowed:
+        folds = {5: 3}.get(folds, 1)
+    if asked["epochs"] is None and folds * epochs > allowed:
+        epochs = max(5, int(allowed / folds))
+    return replace(settings, folds=folds, epochs=epochs)
+
+
+def _record(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settings: Settings, pool: Pool) -> None:
+    """run.json and split.npz: what the run is, before it starts."""
+    kept = {k: (str(Path(v).resolve()) if isinstance(v, str | os.PathLike) else None) if k in ("data", "test") else v
+            for k, v in asked.items()}
+    split = prepared.split
+    save_split(run.file("split.npz"), split)
+    run.write_json("run.json", {
+        "format": FORMAT, "command": command_line(), "created": now(), "versions": environment(), "seed": asked["seed"],
+        "budget": asked["budget"], "arguments": kept, "settings": settings.to_mapping(), "data": describe_data(prepared),
+        "metric": prepared.metric, "class_weights": prepared.weighting,
+        "split": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "device": "cpu", "engine": {"tier": "reference", "workers": pool.workers, "why": "stacked tensors, any regularizer"}})
+
+
+def _recorded(run: RunDirectory, data: Any) -> dict[str, Any]:
+    asked = dict(run.read_json("run.json")["arguments"])
+    if data is not None:
+        asked["data"] = data
+    if asked["data"] is None:
+        raise WellfitError("The run was started from a data frame, which is not kept in it.", received=str(run.path),
+                           expected="wf.tune(frame, resume=RUN)", action="pass the same frame again")
+    return asked
+
+
+def _next_free(name: str) -> Path:
+    root = Path("wellfit-runs")
+    number = 1
+    while (root / f"{name}-{number}").exists():
+        number += 1
+    return root / f"{name}-{number}"
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread per process: several processes beat several threads on small networks."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
