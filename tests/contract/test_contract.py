@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from contract.settings import ROWS
 
 import wellfit.regularizers
+from contract.settings import ROWS
 from wellfit.core.hyper import hypers, options
 from wellfit.core.phases import Regularizer
 from wellfit.core.registry import registered

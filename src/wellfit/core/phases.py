@@ -146,6 +146,7 @@ class Regularizer:
     conflicts: ClassVar[Mapping[str, str]] = {}
     requires: ClassVar[Mapping[str, str]] = {}
     per_weight: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in hypers(self):  # numpy's numbers become Python's, which can be written down

@@ -35,7 +35,7 @@ def elastic_threshold_(weight: Tensor, threshold: Any, shrink: Any) -> Tensor:
 def group_threshold_(weight: Tensor, threshold: Any, total: Callable[[Tensor], Tensor]) -> Tensor:
     """Group soft threshold in place for one step size per group: w_g ← max(0, 1 - t_g / ‖w_g‖) · w_g.
 
-    ``total`` sums a tensor over each group and broadcasts the sums back over the weight; ``threshold`` broadcasts over it.
+    ``total`` sums a tensor over each group, in a shape that broadcasts over the weight; so does ``threshold``.
 
     >>> w = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
     >>> group_threshold_(w, 1.0, lambda t: t.sum(1, keepdim=True))
@@ -49,7 +49,7 @@ def group_threshold_(weight: Tensor, threshold: Any, total: Callable[[Tensor], T
 
 
 def group_threshold_in_metric_(weight: Tensor, threshold: Tensor, total: Callable[[Tensor], Tensor],
-                               iterations: int = 8) -> Tensor:
+                               iterations: int = 5) -> Tensor:
     """Group soft threshold in place under a diagonal metric (one step size per *weight*).
 
     Minimises Σ_i (w_i - v_i)²/(2 s_i) + λ‖w‖₂ for each group, with c_i = λ s_i = ``threshold``.
@@ -62,22 +62,21 @@ def group_threshold_in_metric_(weight: Tensor, threshold: Tensor, total: Callabl
 
         t ← t + g² (g - 1) / Σ_i v_i² / (t + c_i)³,
 
-    converges monotonically and quadratically, in one step for equal c. ``iterations`` is fixed, so that nothing branches on a
-    value. (The secular equation of Moré & Sorensen 1983.)
+    converges monotonically and quadratically, in one step for equal c. It starts at t₀ = ‖soft_threshold(v, c)‖₂, which is no
+    larger than the root (|v_i| = u_i + c_i gives |v_i| / (t₀ + c_i) ≥ u_i / t₀, so g(t₀) ≥ 1) and from where no |v_i| / (t + c_i)
+    exceeds 1: nothing overflows however small c is, as it is at the end of a decaying learning rate. ``iterations`` is fixed, so
+    that nothing branches on a value. (The secular equation of Moré & Sorensen 1983.)
     """
     tiny = torch.finfo(weight.dtype).tiny
-    shifted = threshold.clamp_min(tiny).expand_as(weight)
-    ratio = (weight / shifted).square()  # not w²/c²: c² underflows
-    g2 = total(ratio)
-    alive = g2 > 1
-    t = torch.zeros_like(g2)
+    alive = total((weight / threshold.clamp_min(tiny)).square()) > 1  # not w²/c²: c² underflows
+    t = total((weight.abs() - threshold).clamp_min_(0).square()).sqrt()
     for _ in range(iterations):
-        g = g2.sqrt()
-        slope = total(ratio / shifted)
-        t = t + torch.where(alive, g2 * (g - 1) / slope.clamp_min(tiny), torch.zeros_like(t)).nan_to_num_(0.0, 0.0, 0.0)
         shifted = (t + threshold).clamp_min_(tiny)
         ratio = (weight / shifted).square()
         g2 = total(ratio)
+        slope = total(ratio / shifted)
+        step = g2 * (g2.sqrt() - 1) / slope.clamp_min(tiny)
+        t = t + torch.where(alive, step, torch.zeros_like(t)).nan_to_num_(0.0, 0.0, 0.0)
     # a zero threshold is the identity, bit for bit
-    scale = torch.where(threshold > 0, t / shifted, torch.ones_like(t))
+    scale = torch.where(threshold > 0, t / (t + threshold).clamp_min_(tiny), torch.ones_like(t))
     return weight.mul_(torch.where(alive | (threshold == 0), scale, torch.zeros_like(scale)))

@@ -52,13 +52,20 @@ class NetworkSpec:
         return {layer: (n + 1) / len(keeping) for n, layer in enumerate(keeping)}
 
     def shapes(self, norm: bool = False) -> dict[str, tuple[int, ...]]:
-        """Parameter names and shapes, in the order of the flat memory."""
-        out: dict[str, tuple[int, ...]] = {}
-        for i, (fan_in, width) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
-            out[f"layers.{i}.weight"], out[f"layers.{i}.bias"] = (width, fan_in), (width,)
+        """Parameter names and shapes, in the order of the flat memory: the weight matrices first, so that one view holds them
+        all."""
+        pairs = list(enumerate(zip(self.widths, self.widths[1:], strict=False)))
+        out: dict[str, tuple[int, ...]] = {f"layers.{i}.weight": (width, fan_in) for i, (fan_in, width) in pairs}
+        for i, (_, width) in pairs:
+            out[f"layers.{i}.bias"] = (width,)
             if norm and i < len(self.hidden):
                 out[f"layers.{i}.wellfit_norm.weight"] = out[f"layers.{i}.wellfit_norm.bias"] = (width,)
         return out
+
+    @property
+    def matrix_size(self) -> int:
+        """Number of weights without biases and norms."""
+        return sum(a * b for a, b in zip(self.widths, self.widths[1:], strict=False))
 
     @property
     def parameters(self) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -50,7 +51,13 @@ class _Site:
                      for n, members in stacks.items()}
 
     def advance(self, epoch: int, deadline: float | None, report: Callable[[int, int], None]) -> tuple[bool, dict[int, Record]]:
-        complete = all([run.advance(epoch, deadline, report) for run in self.runs.values()])
+        runs = list(self.runs.values())
+
+        def told(alive: int, at: int) -> None:
+            epochs = [run.epoch for run in runs if run.ids]
+            report(sum(len(run.ids) for run in runs), sum(epochs) // len(epochs) if epochs else at)
+
+        complete = all([run.advance(epoch, deadline, told) for run in runs])
         return complete, {n: replace(r, outputs=None, extra=None, weights=None)
                           for run in self.runs.values() for n, r in run.records.items()}
 
@@ -67,8 +74,6 @@ class _Site:
 
 def _serve(connection: Connection) -> None:
     """The loop of a worker process. It ends when the parent does."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(1)
     site = _Site()
@@ -117,13 +122,14 @@ class Pool:
         environment = {k: os.environ.get(k) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
         try:
-            for _ in range(self.workers):
-                here, there = context.Pipe()
-                process = context.Process(target=_serve, args=(there,), daemon=True)
-                process.start()
-                there.close()
-                self._processes.append(process)
-                self._connections.append(here)
+            with _interrupts_held():
+                for _ in range(self.workers):
+                    here, there = context.Pipe()
+                    process = context.Process(target=_serve, args=(there,), daemon=True)
+                    process.start()
+                    there.close()
+                    self._processes.append(process)
+                    self._connections.append(here)
         finally:
             for name, value in environment.items():
                 os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
@@ -207,6 +213,19 @@ class Pool:
                 else:
                     answers[n] = value
         return [answers[n] for n in range(len(commands))]
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits; a process started meanwhile never sees one: it is the parent's to handle."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _share_out(stacks: Sequence[Sequence[int]], workers: int) -> list[list[int]]:

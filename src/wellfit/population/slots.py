@@ -18,7 +18,11 @@ from wellfit.core.schedule import Schedule
 
 
 class Slot:
-    """One kind of part across K members: ``part`` is a template whose methods are called with (K,) values."""
+    """One kind of part across K members: ``part`` is a template whose methods are called with (K,) values.
+
+    ``runs`` are the stretches of neighbouring members that have the part. Phases that write in place work on these views only;
+    phases on activations work on all members, with neutral values where a member lacks the part.
+    """
 
     def __init__(self, part: Regularizer, members: Sequence[Regularizer | None], dtype: torch.dtype, device: Any):
         self.part, self.members = part, list(members)
@@ -27,31 +31,30 @@ class Slot:
         self.present = np.array([m is not None for m in members])
         self._fields = [n for n in hypers(part) if getattr(part, n) is not None]
         self.scheduled = any(m is not None and m.scheduled for m in members)
-        self._fixed: tuple[Values, Values] | None = None
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.present.astype(np.int8), [0]])))
+        self.runs = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        self.everyone = slice(0, len(self.members))
+        self._fixed: dict[tuple[int, int], Values] = {}
 
-    def _row(self, name: str, progress: float) -> list[float]:
+    def _row(self, name: str, progress: float, run: slice) -> list[float]:
         declared = hypers(self.part)[name]
         rest = declared.neutral if declared.has_neutral else _any_value(getattr(self.part, name), progress)
-        return [rest if m is None else _any_value(getattr(m, name), progress) for m in self.members]
+        return [rest if m is None else _any_value(getattr(m, name), progress) for m in self.members[run]]
 
-    def _make(self, progress: float) -> tuple[Values, Values]:
-        rows = {n: self._row(n, progress) for n in self._fields}
-        return (Values({n: torch.tensor(r, dtype=self._dtype, device=self._device) for n, r in rows.items()}, members=True),
-                Values({n: np.array(r, dtype=np.float64) for n, r in rows.items()}, members=True))
-
-    def at(self, progress: float) -> tuple[Values, Values]:
-        """The values at ``progress``: as tensors for the kernels, and as double-precision arrays."""
-        if self.scheduled:
-            return self._make(progress)
-        if self._fixed is None:
-            self._fixed = self._make(0.0)
-        return self._fixed
-
-    def tensors(self, progress: float) -> Values:
-        return self.at(progress)[0]
+    def tensors(self, progress: float, run: slice | None = None) -> Values:
+        """The values at ``progress`` for a run of members (default: all), as tensors for the kernels."""
+        run = run or self.everyone
+        known = self._fixed.get((run.start, run.stop))
+        if known is None:
+            known = Values({n: torch.tensor(self._row(n, progress, run), dtype=self._dtype, device=self._device)
+                            for n in self._fields}, members=True)
+            if not self.scheduled:
+                self._fixed[(run.start, run.stop)] = known
+        return known
 
     def numbers(self, progress: float) -> Values:
-        return self.at(progress)[1]
+        """The values of all members as double-precision arrays."""
+        return Values({n: np.array(self._row(n, progress, self.everyone), dtype=np.float64) for n in self._fields}, members=True)
 
     def keep(self, members: Sequence[int]) -> Slot | None:
         """The slot for some of the members; None when none of them has the part."""

@@ -16,13 +16,15 @@ from torch import Tensor
 from wellfit.core.draws import Streams
 from wellfit.core.errors import WellfitError
 from wellfit.core.metric import adam_step_size
-from wellfit.core.phases import Batch, Part, StepContext, over
+from wellfit.core.phases import Batch, Part, StepContext, WeightInfo, over
+from wellfit.core.select import matches
 from wellfit.kernels.average import blend_
 from wellfit.population.network import NORM_EPSILON, NORM_MOMENTUM, Flat, forward, initial
 from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON, Member, Problem, epoch_order
 from wellfit.population.slots import line_up, structure_key
-from wellfit.core.select import matches
+from wellfit.regularizers.targets.soft import soften
 
+MATRICES = "matrices"
 _STATISTICS = ("running_mean", "running_var")
 
 
@@ -50,6 +52,7 @@ class Stack:
         self.epoch = self.step = 0
         spec, count = problem.network, len(members)
         self.infos = spec.infos(self.norm, problem.feature_groups)
+        self.described = {**self.infos, MATRICES: WeightInfo(MATRICES, "linear")}
         self.shapes = spec.shapes(self.norm)
         self.streams = Streams([m.seed for m in members], self.device)
         self.weights = Flat.zeros(self.shapes, count, dtype, self.device)
@@ -88,10 +91,22 @@ class Stack:
         size = self.problem.rows_per_fold
         self._train_rows = torch.stack([self.problem.folds[f].train[:size] for f in self.fold_of])
         self._rows_of = list(self.weights.values), list(self.gradient.values), list(self.first.values), list(self.second.values)
-        self._leaves = {n: v.detach().requires_grad_() for n, v in self.weights.views.items()}
-        self._touched = {id(s): [n for n, i in self.infos.items() if matches(i, s.part.select)]
-                         for s in self.slots if s.part.per_weight}
+        self._leaves = {n: self.weights.views[n].detach().requires_grad_() for n in self.shapes}
+        self._touched = {id(s): self._touched_by(s.part) for s in self.slots if s.part.per_weight}
+        size = self.problem.network.matrix_size
+        for flat in (self.weights, self.gradient, self.second):
+            flat.views[MATRICES] = flat.values[:, :size]
+        # mixing and smoothing need class probabilities; they are made once, for all
+        self._mixes = self.problem.classes is not None and any(
+            s.part.name != "input_noise" and "batch" in s.phases for s in self.slots)
+        self._run_streams: dict[tuple[int, int], Streams] = {}
         self._fused = hasattr(torch, "_fused_adamw_") and self.dtype in (torch.float32, torch.float64)
+
+    def _touched_by(self, part: Any) -> list[str]:
+        """Names of the parameters a part acts on; all weight matrices in one piece where it acts on each weight alone."""
+        names = [n for n, i in self.infos.items() if matches(i, part.select)]
+        whole = [n for n, i in self.infos.items() if i.kind == "linear"]
+        return [MATRICES] if part.elementwise and names == whole else names
 
     @property
     def progress(self) -> float:
@@ -155,8 +170,13 @@ class Stack:
         batch = Batch(self.inputs.index_select(0, flat).view(members, size, -1),
                       self.targets.index_select(0, flat).view(members, size), self.problem.classes, self.problem.feature_groups)
         progress = self.progress
+        if self._mixes:
+            batch = batch.with_(targets=soften(batch))
         for slot in self._slots("batch"):
-            batch = slot.part.transform(batch, slot.tensors(progress), self.streams.at(slot.part.name, self.step))
+            for run in slot.runs:
+                own = slot.part.transform(batch.with_(inputs=batch.inputs[run], targets=batch.targets[run]),
+                                          slot.tensors(progress, run), self._streams_of(run).at(slot.part.name, self.step))
+                batch.inputs[run], batch.targets[run] = own.inputs, own.targets
         outputs = forward(self.problem.network, self._leaves, batch.inputs, skip=self.skip,
                           norm=self._train_norm if self.norm else None,
                           hidden=self._on_hidden if self._has("hidden") else None,
@@ -166,6 +186,13 @@ class Stack:
         with torch.no_grad():
             torch.cat([g.reshape(members, -1) for g in gradients], dim=1, out=self.gradient.values)
             self._apply(progress)
+
+    def _streams_of(self, run: slice) -> Streams:
+        """The random streams of a run of members."""
+        key = (run.start, run.stop)
+        if key not in self._run_streams:
+            self._run_streams[key] = self.streams.keep(range(*key))
+        return self._run_streams[key]
 
     def _on_hidden(self, site: int, activation: Tensor) -> Tensor:
         for slot in self._slots("hidden"):
@@ -197,9 +224,11 @@ class Stack:
         rates = self.base_rates * self.problem.rate_schedule.at(progress)
         for slot in self._slots("gradient"):
             names = self._touched.get(id(slot))
-            parts = ([Part(self.infos[n], self.weights.views[n], self.gradient.views[n]) for n in names] if names is not None
-                     else [Part(self.infos[next(iter(self.infos))], self.weights.values, self.gradient.values)])
-            slot.part.adjust_gradients_(parts, slot.tensors(progress))
+            for run in slot.runs:
+                parts = ([Part(self.described[n], self.weights.views[n][run], self.gradient.views[n][run]) for n in names]
+                         if names is not None else
+                         [Part(next(iter(self.infos.values())), self.weights.values[run], self.gradient.values[run])])
+                slot.part.adjust_gradients_(parts, slot.tensors(progress, run))
         self._update("before", progress, rates)
         self._adam_step(progress, rates)
         self._update("after", progress, rates)
@@ -227,30 +256,25 @@ class Stack:
         for slot in self._slots("step"):
             if slot.part.moment != moment:
                 continue
-            h = slot.tensors(progress)
-            for name in self._touched[id(slot)]:
-                def step_size(name: str = name) -> Tensor:
-                    second = self.second.views[name]
-                    return adam_step_size(second, over(rates, second), ADAM_BETAS[1], self.step + 1, ADAM_EPSILON)
+            for run in slot.runs:
+                h = slot.tensors(progress, run)
+                for name in self._touched[id(slot)]:
+                    slot.part.update_(self.weights.views[name][run], self.described[name], h, self._context(name, run, rates))
 
-                context = StepContext(rates, self.base_rates, step_size, self.problem.steps_per_epoch)
-                slot.part.update_(self.weights.views[name], self.infos[name], h, context)
+    def _context(self, name: str, run: slice, rates: Tensor) -> StepContext:
+        def step_size() -> Tensor:
+            second = self.second.views[name][run]
+            return adam_step_size(second, over(rates[run], second), ADAM_BETAS[1], self.step + 1, ADAM_EPSILON)
+
+        return StepContext(rates[run], self.base_rates[run], step_size, self.problem.steps_per_epoch)
 
     def _average(self, slot: Any) -> None:
         assert self.averages is not None
         share, taken = slot.part.weight_of_current(self.taken, self.epoch / self.problem.epochs, slot.numbers(self.progress))
         self.taken = np.where(slot.present, taken, self.taken)
-        share = np.where(slot.present, share, 1.0)  # members without an average keep the current weights
-        others = [s for s in self._slots("average") if s is not slot]
-        rows = slot.present if others else np.ones_like(slot.present)
-        if rows.all():
-            blend_(self.averages.values, self.weights.values,
-                   torch.from_numpy(share).to(self.device, self.dtype)[:, None])
-        else:
-            index = torch.from_numpy(np.flatnonzero(rows)).to(self.device)
-            some = self.averages.values[index]
-            blend_(some, self.weights.values[index], torch.from_numpy(share[rows]).to(self.device, self.dtype)[:, None])
-            self.averages.values[index] = some
+        for run in slot.runs:
+            blend_(self.averages.values[run], self.weights.values[run],
+                   torch.from_numpy(share[run]).to(self.device, self.dtype)[:, None])
 
     # ---- judging
 
@@ -275,7 +299,7 @@ class Stack:
 
         for fold in np.unique(self.fold_of):
             who = torch.from_numpy(np.flatnonzero(self.fold_of == fold)).to(self.device)
-            own = {n: w[who] for n, w in weights.items()}
+            own = {n: weights[n][who] for n in self.shapes}
 
             def norm(layer: int, z: Tensor, who: Tensor = who, own: dict[str, Tensor] = own) -> Tensor:
                 variance, mean = torch.var_mean(z, dim=1, correction=0, keepdim=True)
@@ -294,7 +318,7 @@ class Stack:
         """(len(members), len(rows), C): evaluation-mode outputs of some members on shared rows."""
         index = torch.as_tensor(list(members), dtype=torch.long, device=self.device)
         whole = len(index) == len(self.members)
-        own = weights if whole else {n: w[index] for n, w in weights.items()}
+        own = weights if whole else {n: weights[n][index] for n in self.shapes}
         stats = statistics if whole else {n: s[index] for n, s in statistics.items()}
 
         def norm(layer: int, z: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from wellfit.core.recipe import Recipe
 from wellfit.population.problem import Member, MetricNames, Problem
 from wellfit.population.slots import structure_key
 from wellfit.population.stack import Stack
@@ -96,7 +97,7 @@ def plan_stacks(problem: Problem, members: Mapping[int, Member], size: int | Non
     """
     size = size or stack_size(problem)
     groups: dict[tuple[bool, bool], list[int]] = {}
-    for number in sorted(members, key=lambda n: (sorted(p.name for p in members[n].recipe), n)):
+    for number in sorted(members, key=lambda n: (_costly_parts(members[n].recipe), n)):
         groups.setdefault(structure_key(members[number].recipe), []).append(number)
     stacks = []
     for key in sorted(groups):
@@ -104,6 +105,13 @@ def plan_stacks(problem: Problem, members: Mapping[int, Member], size: int | Non
         count = -(-len(ids) // size)
         stacks += [ids[i * len(ids) // count:(i + 1) * len(ids) // count] for i in range(count)]
     return stacks
+
+
+def _costly_parts(recipe: Recipe) -> tuple[bool, ...]:
+    """Sort key that puts members with the same costly parts next to each other, where one view serves them all."""
+    steps = ("group_lasso", "elastic_net", "l1", "max_norm", "l2", "weight_decay", "ema")
+    inputs = ("cut_mix", "cutout", "mixup", "input_noise", "label_smoothing")
+    return tuple(name in recipe for name in (*steps, *inputs))
 
 
 class StackRun:
@@ -145,6 +153,11 @@ class StackRun:
             if self.checkpoint and time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
                 self.save()
         return True
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far; all of them once no member is left."""
+        return self.problem.epochs if self.stack is None else self.stack.epoch
 
     def keep(self, numbers: Sequence[int]) -> None:
         """Go on with these members only."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wellfit.core.hyper import hypers
+from wellfit.core.schedule import Schedule
 from wellfit.data import Preprocessor, Table
 from wellfit.population.inference import Network
 from wellfit.search.score import Scorer
@@ -117,6 +118,7 @@ def response(outcomes: Sequence[Outcome], scorer: Scorer) -> dict[str, list[dict
         for part in configuration.recipe:
             for name, declared in hypers(part).items():
                 value = getattr(part, name)
+                value = value.at(1.0) if isinstance(value, Schedule) else value
                 if declared.search is not None and isinstance(value, int | float):
                     out.setdefault(f"{part.name}.{name}", []).append({"value": float(value), "validation": score, "alone": alone})
     return {k: v for k, v in sorted(out.items()) if len(v) >= 4}

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Protocol
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wellfit.population.pool import Progress
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from wellfit.search.prepare import Prepared
+    from wellfit.search.settings import Settings
+
+_SHARES = ("accuracy", "balanced_accuracy")
+_HEARTBEAT = 15.0  # seconds between signs of life where lines cannot be rewritten
+_FRAME = 0.2  # seconds between two pictures in a notebook
+_STAGES = (("comparing", 0.0, 0.3), ("searching", 0.3, 0.7), ("repeating", 0.7, 0.8), ("what each part", 0.8, 0.88),
+           ("refitting", 0.88, 0.98), ("the linear", 0.98, 1.0))  # where in a run of a work budget a stage stands, roughly
 
 
 class Listener(Protocol):
     """Hears how a search is going."""
+
+    def begin(self, prepared: Prepared, settings: Settings, run: Path) -> None:
+        """The data are read and checked, the run directory stands, training is about to start."""
+        ...
 
     def stage(self, title: str) -> None: ...
 
@@ -25,6 +44,8 @@ class Listener(Protocol):
 class Silent:
     """Hears nothing."""
 
+    def begin(self, prepared: Prepared, settings: Settings, run: Path) -> None: ...
+
     def stage(self, title: str) -> None: ...
 
     def progress(self, progress: Progress) -> None: ...
@@ -37,55 +58,184 @@ class Silent:
 
 
 class Bar:
-    """One line that keeps itself up to date, in a terminal or a notebook (rich); plain lines where output is no terminal."""
+    """A few lines that keep themselves up to date, in a terminal or a notebook; plain lines where output is neither.
 
-    def __init__(self) -> None:
+    Args:
+        now: the clock, for tests.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
 
+        self._now, self._started = now, now()
         self._console = Console(stderr=True)
-        self._live = self._console.is_terminal or self._console.is_jupyter
-        self._bar = RichProgress(TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[time]}"),
-                                 TextColumn("{task.fields[alive]}", style="cyan"), TextColumn("{task.fields[score]}"),
-                                 console=self._console, transient=False)
-        self._task = self._bar.add_task("starting", total=1.0, time="", alive="", score="")
-        self._started = time.monotonic()
+        self._title, self._metric = "starting", ""
+        self._training: Progress | None = None
+        self._score: tuple[str, str, int] | None = None
         self._budget: float | None = None
-        self._before = 0.0
-        if self._live:
-            self._bar.start()
+        self._before = 0.0  # seconds that earlier sessions of the run took
+        self._done, self._wanted, self._fraction = 0, 0, 0.0
+        self._told_at, self._told = self._started, ""
+        self._screen: Any = None
+        self._notebook: Any = None
+        if self._console.is_jupyter:
+            self._notebook = _notebook_display()
+        elif self._console.is_terminal and not self._console.is_dumb_terminal:
+            from rich.live import Live
+
+            self._screen = Live(get_renderable=self._picture, console=self._console, refresh_per_second=5, transient=True)
+            self._screen.start()
+
+    # ---- what is heard
+
+    def begin(self, prepared: Prepared, settings: Settings, run: Path) -> None:
+        self._metric = prepared.metric
+        warned = sum(note.level == "warning" for note in prepared.notes)
+        self._print(f"{prepared.table!r}" + (f", {warned} warning{'s' * (warned != 1)} (see {run / 'run.json'})" if warned else ""))
 
     def stage(self, title: str) -> None:
-        if self._live:
-            self._bar.update(self._task, description=title, alive="")
-        else:
-            self._console.print(f"{time.monotonic() - self._started:6.1f} s  {title}", highlight=False)
+        self._title, _, more = title.partition(": ")
+        self._training = None
+        if more or not self._rewrites:
+            self._print(title)
+        self._draw()
 
     def progress(self, progress: Progress) -> None:
-        self._bar.update(self._task, alive=f"{progress.alive} networks alive, epoch {progress.epoch}/{progress.epochs}")
-        if self._budget:
-            self._tick(self._before + time.monotonic() - self._started)
+        self._training = progress
+        if not self._rewrites and self._now() - self._told_at > _HEARTBEAT:
+            self._print(", ".join(t for t in (self._title, self._networks(), self._time_left()) if t))
+        self._draw()
 
     def score(self, best: str, unregularized: str, configurations: int) -> None:
-        text = f"best {best} against {unregularized} unregularized, {configurations} configurations"
-        self._bar.update(self._task, score=text)
-        if not self._live:
-            self._console.print(f"{time.monotonic() - self._started:6.1f} s  {text}", highlight=False)
+        self._score = (self._number(best), self._number(unregularized), configurations)
+        if not self._rewrites:
+            self._print(", ".join(t for t in (self._best(), self._time_left()) if t))
+        self._draw()
 
     def clock(self, used: float, budget: float | None, done: int, wanted: int | None) -> None:
-        self._budget, self._before = budget, used - (time.monotonic() - self._started)
-        if budget:
-            self._tick(used)
-        elif wanted:
-            self._bar.update(self._task, completed=min(done / wanted, 1.0), time=f"{done}/{wanted} configurations")
-
-    def _tick(self, used: float) -> None:
-        assert self._budget is not None
-        left = max(self._budget - used, 0.0)
-        self._bar.update(self._task, completed=min(used / self._budget, 1.0), time=f"{int(left // 60)}:{int(left % 60):02d} left")
+        self._budget, self._before = budget, used - (self._now() - self._started)
+        self._done, self._wanted = done, wanted or 0
+        self._draw()
 
     def close(self) -> None:
-        if self._live:
-            self._bar.update(self._task, completed=1.0, alive="", time="")
-            self._bar.stop()
+        if self._screen is not None:
+            self._screen.stop()
+            self._screen = None
+        elif self._notebook is not None:
+            self._notebook.update(_html(self._best() or "done"))
+            self._notebook = None
+
+    # ---- in words
+
+    def _networks(self) -> str:
+        if self._training is None:
+            return ""
+        alive, epoch, epochs = self._training.alive, self._training.epoch, self._training.epochs
+        return f"{alive} network{'s' * (alive != 1)} alive, epoch {epoch} of {epochs}"
+
+    def _best(self) -> str:
+        if self._score is None:
+            return ""
+        best, plain, count = self._score
+        name = f" {self._metric.replace('_', ' ')}" if self._metric else ""
+        return f"{count} configurations, validation{name} {best} best against {plain} unregularized"
+
+    def _number(self, text: str) -> str:
+        return f"{100 * float(text):.1f}%" if self._metric in _SHARES else text
+
+    def _elapsed(self) -> float:
+        return self._before + self._now() - self._started
+
+    def _done_share(self) -> float:
+        """How much of the run is done, from 0 to 1: by the clock, or by where the work stands. It never goes back."""
+        if self._budget:
+            share = self._elapsed() / self._budget
+        else:
+            low, high = next(((a, b) for name, a, b in _STAGES if self._title.startswith(name)), (self._fraction, self._fraction))
+            inside = self._training.epoch / max(self._training.epochs, 1) if self._training else 0.0
+            if self._title.startswith("searching") and self._wanted:
+                inside = (self._done + 20 * inside) / self._wanted
+            share = low + (high - low) * min(inside, 1.0)
+        self._fraction = max(self._fraction, min(share, 1.0))
+        return self._fraction
+
+    def _time_left(self) -> str:
+        if self._budget:
+            left = self._budget - self._elapsed()
+            return f"{_clock(left)} left" if left >= 1 else "finishing"
+        share = self._done_share()
+        if share < 0.1 or self._elapsed() < 3:
+            return ""
+        return f"about {_clock(self._elapsed() * (1 - share) / share)} left"
+
+    # ---- where it is shown
+
+    @property
+    def _rewrites(self) -> bool:
+        return self._screen is not None or self._notebook is not None
+
+    def _picture(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
+        wide = self._console.width
+        head = Table.grid(padding=(0, 1))
+        for _ in range(4):
+            head.add_column(no_wrap=True)
+        head.add_row(self.__dict__.setdefault("_spinner", Spinner("dots", style="cyan")), Text(self._title, style="bold"),
+                     ProgressBar(1.0, self._done_share(), width=max(8, min(30, wide - len(self._title) - 26))),
+                     Text(self._time_left(), style="cyan"))
+        lines = Table.grid()
+        lines.add_column(no_wrap=True, overflow="ellipsis")
+        lines.add_row(head)
+        for text, style in ((self._networks(), "dim"), (self._best(), "")):
+            for part in _fold(text, wide - 3):
+                lines.add_row(Text("  " + part, style=style))
+        return lines
+
+    def _draw(self) -> None:
+        if self._notebook is not None and self._now() - self._told_at > _FRAME:
+            self._told_at = self._now()
+            filled = round(30 * self._done_share())
+            self._notebook.update(_html("\n".join(t for t in (
+                f"{self._title}  {'█' * filled}{'░' * (30 - filled)}  {self._time_left()}", self._networks(), self._best()) if t)))
+
+    def _print(self, text: str) -> None:
+        """A line that stays. The same line is not printed twice in a row."""
+        if self._notebook is not None or text == self._told:
+            return
+        self._told_at, self._told = self._now(), text
+        stamp = "" if self._screen is not None else f"{self._now() - self._started:6.1f} s  "
+        self._console.print(stamp + text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, math.ceil(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def _fold(text: str, width: int) -> list[str]:
+    """The text in lines of at most ``width``, cut between words."""
+    import textwrap
+
+    return textwrap.wrap(text, max(20, width)) if text else []
+
+
+def _notebook_display() -> Any:
+    """Something in the cell's output that can be replaced, without widgets; None where IPython is not to be had."""
+    try:
+        from IPython.display import display
+    except ImportError:
+        return None
+    return display(_html("starting"), display_id=True)
+
+
+def _html(text: str) -> Any:
+    import html
+
+    from IPython.display import HTML
+
+    return HTML(f'<pre style="line-height:1.4">{html.escape(text)}</pre>')

@@ -29,7 +29,7 @@ def predict(path: str | os.PathLike[str], new: Any, *, model: str = "best") -> p
     weights = {"": 1}
     if model == "ensemble":
         weights = {m["key"]: m["weight"] for m in run.read_json("ensemble/members.json")["members"]}
-    frame = read_frame(new)
+    frame = read_frame(new, text=preprocessor.text_columns)
     inputs = preprocessor.transform(frame)
     total = np.zeros((len(inputs), next(iter(networks.values())).spec.outputs))
     for key, weight in weights.items():

@@ -32,6 +32,7 @@ class Prepared:
     targets: np.ndarray
     metric: str
     weighting: str
+    encoding: str = "plain"
 
     @property
     def classes(self) -> int:
@@ -73,7 +74,7 @@ def prepare(table: Table, *, seed: int, folds: int | None, metric: str | None, w
     coder = TargetCoder.fit(table, split.development)
     chosen = "none" if table.task == "regression" else weighting or ("balanced" if metric == "balanced_accuracy" else "none")
     notes = (*table.notes, *find_leaks(table, split, seed=seed))
-    return Prepared(table, split, notes, preprocessor, coder, inputs, coder.encode(table.y), metric, chosen)
+    return Prepared(table, split, notes, preprocessor, coder, inputs, coder.encode(table.y), metric, chosen, encoding)
 
 
 def check_metric(metric: str | None, task: str) -> str:
@@ -90,6 +91,12 @@ def check_metric(metric: str | None, task: str) -> str:
 def with_folds(prepared: Prepared, seed: int, folds: int) -> Prepared:
     """The same test rows with another number of folds."""
     return replace(prepared, split=make_split(prepared.table, seed=seed, folds=folds if folds > 1 else None))
+
+
+def with_encoding(prepared: Prepared, encoding: str) -> Prepared:
+    """The same rows with numbers encoded in another way."""
+    preprocessor = Preprocessor.fit(prepared.table, prepared.split.development, encoding=encoding)
+    return replace(prepared, preprocessor=preprocessor, inputs=preprocessor.transform(prepared.table.frame), encoding=encoding)
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:

@@ -20,10 +20,10 @@ class Proposer:
 
     def __init__(self, space: Space, seed: int, startup: int = 10):
         self.space = space
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # parameters of absent parts are sampled alone: as meant
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, warn_independent_sampling=False,
+            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True,
                                                  n_startup_trials=startup)
         self._open: dict[int, optuna.trial.Trial] = {}
         self.study = optuna.create_study(sampler=sampler, direction="minimize")

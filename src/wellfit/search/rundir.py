@@ -20,6 +20,7 @@ from wellfit.core.errors import WellfitError
 
 FORMAT = 1
 _OURS = ("run.json", "trials.jsonl", "summary.json")
+_MARK = ".wellfit"  # in work/: this folder is ours
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -66,7 +67,7 @@ class RunDirectory:
         if run.path.exists() and not run.path.is_dir():
             raise WellfitError("The output is a file, not a folder.", received=str(path), expected="a new or empty folder")
         entries = [p.name for p in run.path.iterdir()] if run.path.exists() else []
-        if entries:
+        if entries and not run._barely_begun(entries):
             if not set(entries) & set(_OURS):
                 raise WellfitError("The output folder holds other files.", received=f"{path} with {', '.join(sorted(entries)[:5])}",
                                    expected="a new or empty folder", action="choose another --out")
@@ -77,8 +78,7 @@ class RunDirectory:
             run.clear()
         try:
             (run.path / "work").mkdir(parents=True, exist_ok=True)
-            (run.path / "work" / ".probe").write_text("")
-            (run.path / "work" / ".probe").unlink()
+            (run.path / "work" / _MARK).write_text("")
         except OSError as error:
             raise WellfitError("The output folder cannot be written.", received=f"{path} ({error.strerror})",
                                expected="a folder you may write to", action="choose another --out") from error
@@ -93,6 +93,12 @@ class RunDirectory:
             raise WellfitError("This is no run directory.", received=f"{path} ({what})",
                                expected="a folder written by `wellfit tune --out RUN`")
         return run
+
+    def _barely_begun(self, entries: list[str]) -> bool:
+        """Whether this is all that a start leaves behind when it is killed before it has written run.json."""
+        work = self.path / "work"
+        return set(entries) <= {"work", "split.npz", "run.json.tmp"} and work.is_dir() and (
+            (work / _MARK).is_file() or not any(work.iterdir()))
 
     def clear(self) -> None:
         """Remove what a run writes, and nothing else."""
@@ -135,7 +141,7 @@ class RunDirectory:
         data = path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
         if len(whole) < len(data):
-            path.write_bytes(whole)
+            os.truncate(path, len(whole))
         return {json.loads(line)["number"] for line in whole.decode().splitlines() if line}
 
     def append_trials(self, rows: list[dict[str, Any]]) -> None:
@@ -162,6 +168,9 @@ class RunDirectory:
             np.savez(file, meta=np.array(json.dumps(_plain(meta))), **arrays)
         os.replace(temporary, path)
         shutil.rmtree(self.path / "work" / name, ignore_errors=True)
+
+    def has_job(self, name: str) -> bool:
+        return (self.path / "work" / f"{name}.npz").is_file()
 
     def load_job(self, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         path = self.path / "work" / f"{name}.npz"

@@ -29,6 +29,11 @@ class Candidate:
         return float(np.mean([o.error for o in self.outcomes]))
 
     @property
+    def merit(self) -> float:
+        """What choices rank by, the mean over seeds (see ``Scorer.merit``)."""
+        return float(np.mean([o.merit for o in self.outcomes]))
+
+    @property
     def rows(self) -> np.ndarray:
         """(seeds, n) contributions."""
         return np.stack([o.rows for o in self.outcomes])  # type: ignore[misc]
@@ -64,23 +69,17 @@ def paired(scorer: Scorer, worse: Candidate, better: Candidate, resamples: np.nd
 def simplest_within(candidates: Sequence[Candidate], best: Candidate, margin: float) -> Candidate:
     """The candidate with the fewest parts whose error is within ``margin`` of the best; ties go to the smaller error."""
     close = [c for c in candidates if c.usable and c.error <= best.error + margin] or [best]
-    return min(close, key=lambda c: (len(c.configuration.recipe), c.error))
+    return min(close, key=lambda c: (len(c.configuration.recipe), c.merit))
 
 
 def greedy_ensemble(scorer: Scorer, candidates: Sequence[Candidate], rounds: int = 15, start: int = 3) -> dict[int, int]:
     """Positions and multiplicities of an ensemble grown greedily, with replacement, on the judged rows.
 
-    Begins with the ``start`` best, then adds whatever lowers the error most; a share of the log loss (or nothing, for regression)
-    breaks the many ties of accuracies on few rows. (Caruana et al. 2004.)
+    Begins with the ``start`` best, then adds whatever improves the merit most. (Caruana et al. 2004.)
     """
-    order = sorted(range(len(candidates)), key=lambda i: candidates[i].error)
+    order = sorted(range(len(candidates)), key=lambda i: candidates[i].merit)
     predictions = [candidates[i].predictions for i in range(len(candidates))]
-    log_loss = Scorer("log_loss", scorer.y, scorer.classes) if scorer.classes else None
-
-    def judge(mean: np.ndarray) -> float:
-        error = scorer.error(scorer.rows(mean))
-        return error if log_loss is None else error + 0.1 * log_loss.error(log_loss.rows(mean))
-
+    judge = scorer.merit
     picked = order[: min(start, len(order))]
     total = np.sum([predictions[i] for i in picked], axis=0)
     best, best_picked = judge(total / len(picked)), list(picked)

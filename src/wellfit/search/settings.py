@@ -74,10 +74,24 @@ class Settings:
         """
         batch = 32 if rows < 2500 else 64 if rows < 6000 else 128 if rows < 20000 else 256
         batch = min(batch, max(8, rows // 8))
-        epochs = min(100, max(12, 2500 * batch // max(rows, 1)))
+        epochs = min(100, max(12, 4000 * batch // max(rows, 1)))
         folds = 5 if rows <= 3000 else 3 if rows <= 6000 else 1
         settings = cls(epochs=epochs, batch_size=batch, folds=folds)
         return replace(settings, **{k: v for k, v in given.items() if v is not None})
+
+    def within(self, allowed: float, *, epochs: bool = True, folds: bool = True) -> Settings:
+        """Settings whose folds times epochs is at most ``allowed``: fewer epochs first, then fewer folds, then what is left.
+
+        ``epochs`` and ``folds`` say which of the two may change. Folds are worth more than epochs: a choice among a hundred
+        configurations needs all the judged rows it can get.
+        """
+        best = self
+        for share, count in ((1.0, 5), (0.6, 5), (0.4, 5), (0.4, 3), (0.25, 3), (0.4, 1), (0.25, 1), (0.15, 1)):
+            best = replace(self, epochs=max(8, round(self.epochs * share)) if epochs else self.epochs,
+                           folds=min(count, self.folds) if folds else self.folds)
+            if best.folds * best.epochs <= allowed:
+                return best
+        return replace(best, epochs=max(4, min(best.epochs, int(allowed / best.folds)))) if epochs else best
 
     def to_mapping(self) -> dict[str, Any]:
         return {**asdict(self), "hidden": list(self.hidden)}

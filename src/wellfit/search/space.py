@@ -14,6 +14,7 @@ from wellfit.core.hyper import Hyper, hypers
 from wellfit.core.phases import Regularizer
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
+from wellfit.core.schedule import Schedule, WarmUp
 from wellfit.search.configuration import DEFAULT_RATE, Configuration
 
 LEARNING_RATE = (2e-4, 2e-2)
@@ -32,18 +33,20 @@ class Suggests(Protocol):
 class Choice:
     """One question of the search: at most one of ``options`` (each a tuple of registry names that go together).
 
-    ``fixed`` are fields of a part that are set rather than searched; ``fields`` names those that are searched (others stay
-    at their default).
+    ``fields`` names the hyperparameters that are searched (by default all with a search range); ``warm`` those that rise from 0
+    to the searched value over the first part of the run, as a :class:`~wellfit.core.schedule.WarmUp`.
     """
 
     name: str
     options: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warm: tuple[str, ...] = ()
 
 
 _CHOICES = (
     Choice("decay", ("weight_decay", "l2"), {"weight_decay": ("timescale",)}),
-    Choice("sparsity", ("l1", "elastic_net", "group_lasso")),
+    # at full strength from the start, sparsity kills features before they have shown their worth
+    Choice("sparsity", ("l1", "elastic_net", "group_lasso"), warm=("strength",)),
     Choice("max_norm", ("max_norm",)),
     Choice("dropout", ("dropout",)),
     Choice("batch_norm", ("batch_norm",)),
@@ -56,9 +59,11 @@ _CHOICES = (
     Choice("clipping", ("gradient_clipping",)),
 )
 
+WARM_UP = 0.4
+
 _SINGLES: dict[str, dict[str, float]] = {  # one sensible strength each, for networks of a few hundred units
     "weight_decay": {"timescale": 20.0}, "l2": {"strength": 3e-4}, "l1": {"strength": 1e-4},
-    "elastic_net": {"strength": 2e-4, "l1_ratio": 0.5}, "group_lasso": {"strength": 3e-4}, "max_norm": {"radius": 1.5},
+    "elastic_net": {"strength": 2e-4, "l1_ratio": 0.5}, "group_lasso": {"strength": 1e-3}, "max_norm": {"radius": 1.5},
     "dropout": {"rate": 0.3}, "batch_norm": {}, "skip_connections": {}, "stochastic_depth": {"rate": 0.3},
     "cut_mix": {"rate": 0.5}, "cutout": {"rate": 0.7, "share": 0.25}, "mixup": {"alpha": 0.5}, "input_noise": {"std": 0.2},
     "label_smoothing": {"amount": 0.1}, "ema": {"decay": 0.99}, "swa": {"start": 0.6}, "early_stopping": {"patience": 10.0},
@@ -71,8 +76,9 @@ _COMBINATIONS: tuple[tuple[float, dict[str, dict[str, float]]], ...] = (
             "label_smoothing": {"amount": 0.1}}),
     (1e-3, {"early_stopping": {"patience": 15.0}, "weight_decay": {"timescale": 10.0}, "cutout": {"rate": 0.9, "share": 0.3},
             "ema": {"decay": 0.99}}),
-    (1e-3, {"early_stopping": {"patience": 15.0}, "group_lasso": {"strength": 1e-3}, "dropout": {"rate": 0.2}}),
-    (3e-3, {"early_stopping": {"patience": 15.0}, "group_lasso": {"strength": 5e-3}, "ema": {"decay": 0.99}}),
+    (3e-3, {"group_lasso": {"strength": 4e-3}}),
+    (3e-3, {"group_lasso": {"strength": 2e-3}, "dropout": {"rate": 0.3}, "label_smoothing": {"amount": 0.1}}),
+    (5e-3, {"group_lasso": {"strength": 8e-3}, "ema": {"decay": 0.99}}),
     (1e-3, {"early_stopping": {"patience": 15.0}, "batch_norm": {}, "skip_connections": {}, "cut_mix": {"rate": 0.8},
             "weight_decay": {"timescale": 20.0}}),
     (3e-3, {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 30.0}, "label_smoothing": {"amount": 0.1},
@@ -135,7 +141,8 @@ class Space:
     def _parts(name: str, values: Mapping[str, float]) -> list[Regularizer]:
         if name == "early_stopping":
             values = {**values, "patience": float(round(values["patience"]))}
-        part = lookup(name)(**values)
+        warm = next(c.warm for c in _CHOICES if name in c.options)
+        part = lookup(name)(**{k: WarmUp(v, fraction=WARM_UP) if k in warm else v for k, v in values.items()})
         return [lookup(n)() for n in part.requires] + [part]
 
     def parameters(self, configuration: Configuration) -> dict[str, Any]:
@@ -148,7 +155,8 @@ class Space:
             if picked != NOTHING:
                 for name, declared in self._searched(choice, picked).items():
                     low, high = _range(declared)
-                    out[f"{picked}.{name}"] = min(max(float(getattr(present[picked], name)), low), high)
+                    value = getattr(present[picked], name)
+                    out[f"{picked}.{name}"] = min(max(float(value.at(1.0) if isinstance(value, Schedule) else value), low), high)
         return out
 
     # ---- where a search starts

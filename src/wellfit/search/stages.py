@@ -99,7 +99,8 @@ class Search:
         self._choose(findings, finalists, best_known)
         self._refit(findings, best_known)
         write_artefacts(self.run, self.prepared, self.settings, self.trainer, findings, self.used, self.seed, self.interrupted)
-        self.run.clean_up()
+        if not self.interrupted:  # else it can still be resumed
+            self.run.clean_up()
 
     def _search(self) -> None:
         proposer = Proposer(self.space, self.seed)
@@ -112,7 +113,7 @@ class Search:
         generation, count = 0, len(starts)
         while count > 0:
             job = f"search-{generation:03d}"
-            if self.run.load_job(job) is None and generation > 0 and self._time_is_up(SEARCH_SHARE):
+            if not self.run.has_job(job) and generation > 0 and self._time_is_up(SEARCH_SHARE):
                 break
             batch = proposer.ask(count)
             if generation == 0:
@@ -140,7 +141,7 @@ class Search:
         for (number, configuration), (outcome,) in zip(batch, results, strict=True):
             if not outcome.finished:
                 continue  # the deadline came first
-            proposer.tell(number, outcome.error, pruned_at=outcome.pruned_at)
+            proposer.tell(number, outcome.merit, pruned_at=outcome.pruned_at)
             self.outcomes[number] = outcome
             rows.append({"number": number, "recipe": configuration.recipe.to_mapping(), "learning_rate": configuration.learning_rate,
                          "origin": configuration.origin, "seed": self.seed, "folds": len(self.trainer.problem.folds),
@@ -163,13 +164,13 @@ class Search:
         usable = [o for o in self.outcomes.values() if o.usable]
         plain = next((o for o in usable if o.configuration.origin == "unregularized"), None)
         if usable and plain:
-            best = min(usable, key=lambda o: o.error)
+            best = min(usable, key=lambda o: o.merit)
             self.listener.score(*(f"{self.scorer.score(o.error):.4g}" for o in (best, plain)), len(self.outcomes))
 
     def _candidates(self) -> list[Candidate]:
         """Finished configurations, the best first."""
         usable = [o for _, o in sorted(self.outcomes.items()) if o.usable]
-        return sorted((Candidate(o.configuration, [o]) for o in usable), key=lambda c: c.error)
+        return sorted((Candidate(o.configuration, [o]) for o in usable), key=lambda c: c.merit)
 
     def _repeat(self, known: list[Candidate]) -> list[Candidate]:
         """The finalists and the unregularized network again, with new seeds: the choice is made on these."""
@@ -184,7 +185,7 @@ class Search:
         for extra in (simple, plain):
             if extra is not None and extra.configuration.key not in {c.configuration.key for c in chosen}:
                 chosen.append(extra)
-        if self._time_is_up(REPEAT_SHARE):
+        if not self.run.has_job("finalists") and self._time_is_up(REPEAT_SHARE):
             return chosen
         self.listener.stage("repeating the finalists")
         repeated = chosen
@@ -197,7 +198,7 @@ class Search:
         return complete if any(c.configuration.origin == "unregularized" for c in complete) and len(complete) > 1 else chosen
 
     def _choose(self, findings: Findings, finalists: list[Candidate], known: list[Candidate]) -> None:
-        best = min(finalists, key=lambda c: c.error)
+        best = min(finalists, key=lambda c: c.merit)
         margin = spread(self.scorer, best, self.resamples)
         findings.seeds = len(best.outcomes)
         findings.unregularized = next((c for c in finalists + known if c.configuration.origin == "unregularized"), best)
@@ -216,11 +217,11 @@ class Search:
         for part in recipe:
             left = recipe.without(part.name)
             shown = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}"
-                              for k, v in part.values_at(0.0).__dict__.items() if k != "members" and v is not None)
+                              for k, v in part.values_at(1.0).__dict__.items() if k != "members" and v is not None)
             variants.append((part.name, shown, Configuration(left, rate)))
         if rate != DEFAULT_RATE:
             variants.append(("learning_rate", f"{rate:.3g} instead of {DEFAULT_RATE:g}", Configuration(recipe, DEFAULT_RATE)))
-        if not variants or self._time_is_up(REPEAT_SHARE + 0.02):
+        if not variants or (not self.run.has_job("attribution") and self._time_is_up(REPEAT_SHARE + 0.02)):
             return best
         self.listener.stage("what each part buys")
         results: list[list[Outcome]] = []
@@ -243,11 +244,11 @@ class Search:
             return best
         single = [Candidate(c, o) for (n, _, c), o in zip(variants, results, strict=False) if [n] == useless]
         candidate = Candidate(leaner, single[0].outcomes) if single and single[0].configuration.recipe == leaner.recipe else None
-        if candidate is None and not self._time_is_up((REPEAT_SHARE + TOTAL_SHARE) / 2):
+        if candidate is None and (self.run.has_job("leaner") or not self._time_is_up((REPEAT_SHARE + TOTAL_SHARE) / 2)):
             with self._interruptible():
                 candidate = Candidate(leaner, self.trainer.evaluate("leaner", [leaner], seeds,
                                                                     deadline=self._deadline((REPEAT_SHARE + TOTAL_SHARE) / 2))[0])
-        if candidate is not None and candidate.usable and candidate.error <= best.error + 0.25 * margin:
+        if candidate is not None and candidate.usable and candidate.merit <= best.merit + 0.25 * margin:
             findings.dropped = useless
             return candidate
         return best
@@ -295,10 +296,15 @@ class Search:
         deadline = self._deadline(TOTAL_SHARE)
         if self.interrupted:
             return order[:4]
-        if deadline is None or self.run.load_job("refit") is not None or not self.trainer.member_epochs:
+        if deadline is None or not self.trainer.member_epochs:
             return order
+        planned = self.run.load_job("refits")  # before a kill: what was begun is finished
+        if planned is not None:
+            return order[: planned[0]["number"]]
         spent = max(self.used - 2.0, 1.0) * self.trainer.pool.workers
         growth = rows / self.trainer.problem.rows_per_fold
         each = spent / self.trainer.member_epochs * growth * self.settings.epochs
         number = int((deadline - time.monotonic()) * self.trainer.pool.workers / each)
-        return order[: max(2, min(len(order), number))]
+        number = max(2, min(len(order), number))
+        self.run.save_job("refits", {"number": number}, {})
+        return order[:number]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ class Outcome:
 
     Attributes:
         error: of the pooled predictions on all judged rows (for a pruned one: the mean error at its rung).
+        merit: what choices rank by (``Scorer.merit``; for a pruned one: worse than the error by the plain log loss).
         predictions: (n_judged, C) probabilities, or target values (n_judged, 1); None when pruned.
         rows: (n_judged,) contributions to the error.
         epochs: mean best epoch over the folds.
@@ -37,6 +40,7 @@ class Outcome:
     configuration: Configuration
     seed: int
     error: float = math.nan
+    merit: float = math.nan
     predictions: np.ndarray | None = None
     rows: np.ndarray | None = None
     epochs: float = 0.0
@@ -69,9 +73,13 @@ class Trainer:
         problem: with the folds that choices are made on.
         scorer: of the judged rows: the folds' validation rows, one after the other.
         scale: (mean, std) of a regression target; outputs become values in its own unit.
+        seed: of everything.
+        key: tells the problem from others that the pool has seen.
     """
 
-    def __init__(self, pool: Pool, run: RunDirectory, problem: Problem, scorer: Scorer, scale: tuple[float, float] | None, seed: int):
+    def __init__(self, pool: Pool, run: RunDirectory, problem: Problem, scorer: Scorer, scale: tuple[float, float] | None, seed: int,
+                 key: str = "choose"):
+        self.key = key
         self.pool, self.run, self.problem, self.scorer, self.scale, self.seed = pool, run, problem, scorer, scale, seed
         self.on_progress: Callable[[Progress], None] | None = None
         self.epochs_done = 0
@@ -97,24 +105,27 @@ class Trainer:
         members = {self._number(c, s, f, len(seeds), folds):
                    Member(configuration.recipe, configuration.learning_rate, self.seed + _SEED_STRIDE * seed, f)
                    for c, configuration in enumerate(configurations) for s, seed in enumerate(seeds) for f in range(folds)}
-        known = self.run.load_job(job)
+        stamp = _stamp(members)
+        known = self._known(job, stamp)
         if known is None:
             pruned: dict[str, int] = {}
             before = self.pool.member_epochs
 
             def choose(records: dict[int, Record], rung: int) -> list[int]:
                 mine = _by_configuration(records, len(seeds) * folds)
-                live = [c for c, rs in mine.items() if str(c) not in pruned and not all(r.ended for r in rs.values())]
+                # as things stood at this rung, also when a resumed run looks back at it
+                live = [c for c, rs in mine.items()
+                        if str(c) not in pruned and not all(r.ended and r.epochs <= rung for r in rs.values())]
                 errors = {c: float(np.mean([r.at("validation_error", rung) for r in mine[c].values()])) for c in live}
                 ranked = sorted(live, key=lambda c: (errors[c] if math.isfinite(errors[c]) else math.inf, c))
                 stay = set(ranked[: max(1, math.ceil(keep * len(ranked)))]) | set(protected)
                 pruned.update({str(c): rung for c in live if c not in stay})
                 return [n for c in live if c in stay for n in mine[c]]
 
-            records = self.pool.train("choose", self.problem, members, rungs=rungs, choose=choose if rungs else None,
-                                      deadline=deadline, folder=self.run.job_folder(job), progress=self.on_progress)
+            records = self.pool.train(self.key, self.problem, members, rungs=rungs, choose=choose if rungs else None,
+                                      deadline=deadline, folder=self.run.job_folder(job) / stamp, progress=self.on_progress)
             meta, arrays = _pack(records)
-            meta |= {"pruned": pruned, "member_epochs": self.pool.member_epochs - before}
+            meta |= {"pruned": pruned, "member_epochs": self.pool.member_epochs - before, "members": stamp}
             self.run.save_job(job, meta, arrays)
             known = (meta, arrays)
         meta, arrays = known
@@ -132,13 +143,16 @@ class Trainer:
         history = _mean_history(records)
         if pruned_at is not None:
             error = float(np.mean([r.at("validation_error", pruned_at) for r in records]))
-            return Outcome(configuration, seed, self._in_unit(error), history=history, pruned_at=pruned_at, finished=True)
+            loss = float(np.mean([r.at("validation_loss", pruned_at) for r in records]))
+            merit = error + 0.5 * loss if self.scorer.metric in ("balanced_accuracy", "accuracy") else self._in_unit(error)
+            return Outcome(configuration, seed, self._in_unit(error), merit, history=history, pruned_at=pruned_at, finished=True)
         if not all(r.ended for r in records):
             return Outcome(configuration, seed, history=history)
         predictions = self.predictions(np.concatenate([r.outputs for r in records]))  # type: ignore[list-item]
         rows = self.scorer.rows(predictions)
         error = self.scorer.error(rows) if np.isfinite(predictions).all() else math.nan
-        return Outcome(configuration, seed, error, predictions, rows, float(np.mean([r.best_epoch for r in records])), history,
+        merit = self.scorer.merit(predictions) if math.isfinite(error) else math.nan
+        return Outcome(configuration, seed, error, merit, predictions, rows, float(np.mean([r.best_epoch for r in records])), history,
                        finished=True)
 
     def _in_unit(self, error: float) -> float:
@@ -151,13 +165,14 @@ class Trainer:
         """Train (configuration, seed, epochs) on all development rows and predict the test rows."""
         members = {n: Member(c.recipe.without("early_stopping"), c.learning_rate, self.seed + _SEED_STRIDE * seed, 0, epochs)
                    for n, (c, seed, epochs) in enumerate(wanted)}
-        known = self.run.load_job(job)
+        stamp = _stamp(members)
+        known = self._known(job, stamp)
         if known is None:
             before = self.pool.member_epochs
             records = self.pool.train("refit", problem, members, wants=Wants(weights=True, extra_rows=test_rows), deadline=deadline,
-                                      folder=self.run.job_folder(job), progress=self.on_progress)
+                                      folder=self.run.job_folder(job) / stamp, progress=self.on_progress)
             meta, arrays = _pack(records)
-            meta["member_epochs"] = self.pool.member_epochs - before
+            meta |= {"member_epochs": self.pool.member_epochs - before, "members": stamp}
             self.run.save_job(job, meta, arrays)
             known = (meta, arrays)
         self._count(known[0])
@@ -174,6 +189,17 @@ class Trainer:
 
     def _count(self, meta: Mapping[str, Any]) -> None:
         self.member_epochs += meta["member_epochs"]
+
+    def _known(self, job: str, stamp: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """A finished job's result, if it trained these very members: after an interrupt a job may be planned anew."""
+        known = self.run.load_job(job)
+        return known if known is not None and known[0].get("members") == stamp else None
+
+
+def _stamp(members: Mapping[int, Member]) -> str:
+    """Tells one set of members from another, the same in every process."""
+    described = [(n, m.recipe.to_mapping(), m.learning_rate, m.seed, m.fold, m.epochs) for n, m in sorted(members.items())]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _by_configuration(records: Mapping[int, Record], size: int) -> dict[int, dict[int, Record]]:

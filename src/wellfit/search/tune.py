@@ -20,8 +20,10 @@ from wellfit.population.network import ACTIVATIONS
 from wellfit.population.pool import Pool, usable_cores
 from wellfit.population.problem import Member
 from wellfit.population.stack import Stack
+from wellfit.population.train import stack_size
+from wellfit.search.configuration import Configuration
 from wellfit.search.live import Bar, Listener, Silent
-from wellfit.search.prepare import Prepared, check_metric, describe_data, prepare, with_folds
+from wellfit.search.prepare import Prepared, check_metric, describe_data, prepare, with_encoding, with_folds
 from wellfit.search.result import TuneResult
 from wellfit.search.rundir import FORMAT, RunDirectory, command_line, environment, now
 from wellfit.search.settings import Budget, Settings
@@ -29,6 +31,8 @@ from wellfit.search.stages import Search
 from wellfit.search.trainer import Trainer
 
 _ENCODINGS = ("auto", "plain", "piecewise")
+WIDEST_PIECEWISE = 400
+_LIGHT: dict[str, dict[str, float]] = {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 20.0}}
 
 
 def tune(data: Any = None, target: str | None = None, *, budget: str | float = "3m", out: str | os.PathLike[str] | None = None,
@@ -105,12 +109,42 @@ def _run(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settings:
                 settings = _fitted(prepared, settings, budget.seconds, pool.workers, asked)
             prepared = with_folds(prepared, asked["seed"], settings.folds)
             _record(run, asked, prepared, settings, pool)
-        problem = prepared.problem(settings, prepared.split.folds)
-        judged = torch.cat([f.validation for f in problem.folds]).numpy()
-        trainer = Trainer(pool, run, problem, prepared.scorer(judged), prepared.scale, asked["seed"])
+        listener.begin(prepared, settings, run.path)
+        if asked["encoding"] == "auto":
+            listener.stage("choosing how numbers enter the network")
+            prepared = _encoded(run, prepared, settings, pool, asked["seed"])
+        _record(run, asked, prepared, settings, pool)
+        trainer = _trainer(run, prepared, settings, pool, asked["seed"])
         search = Search(run, prepared, settings, budget, trainer, listener, asked["seed"], asked["regularizers"], started)
         search.execute()
     return TuneResult(run.path)
+
+
+def _trainer(run: RunDirectory, prepared: Prepared, settings: Settings, pool: Pool, seed: int) -> Trainer:
+    problem = prepared.problem(settings, prepared.split.folds)
+    judged = torch.cat([f.validation for f in problem.folds]).numpy()
+    return Trainer(pool, run, problem, prepared.scorer(judged), prepared.scale, seed, f"choose-{prepared.encoding}")
+
+
+def _encoded(run: RunDirectory, prepared: Prepared, settings: Settings, pool: Pool, seed: int) -> Prepared:
+    """Numbers as they are, or piecewise-linear codes of them: whichever serves a few plain configurations better.
+
+    The choice is the network's, not the regularization's: everything that is compared later uses the same inputs.
+    """
+    other = with_encoding(prepared, "piecewise")
+    if not prepared.inputs.shape[1] < other.inputs.shape[1] <= WIDEST_PIECEWISE:
+        return prepared
+    decided = run.load_job("encoding")
+    if decided is None:
+        tried = [Configuration(Recipe(), 1e-3), Configuration(Recipe(*(lookup(n)(**v) for n, v in _LIGHT.items())), 2e-3)]
+        merits = {}
+        for candidate in (prepared, other):
+            results = _trainer(run, candidate, settings, pool, seed).evaluate(f"encoding-{candidate.encoding}", tried)
+            merits[candidate.encoding] = min((o.merit for (o,) in results if o.usable), default=float("inf"))
+        run.save_job("encoding", {"choice": min(merits, key=lambda k: merits[k]), "merits": merits}, {})
+        decided = run.load_job("encoding")
+        assert decided is not None
+    return prepared if decided[0]["choice"] == prepared.encoding else other
 
 
 def _check(asked: dict[str, Any], workers: int | None) -> None:
@@ -133,9 +167,7 @@ def _check(asked: dict[str, Any], workers: int | None) -> None:
 
 def _prepared(table: Table, asked: dict[str, Any], run: RunDirectory | None) -> tuple[Prepared, Settings]:
     development = len(table) - (len(table.test_index) if table.test_index is not None else len(table) // 5)
-    encoding = asked["encoding"]
-    if encoding == "auto":
-        encoding = "plain"
+    encoding = "plain" if asked["encoding"] == "auto" else asked["encoding"]
     if run is not None:
         recorded = run.read_json("run.json")
         if recorded["data"]["sha256"] != table.fingerprint.get("sha256"):
@@ -152,22 +184,19 @@ def _prepared(table: Table, asked: dict[str, Any], run: RunDirectory | None) -> 
 
 
 def _fitted(prepared: Prepared, settings: Settings, seconds: float, workers: int, asked: dict[str, Any]) -> Settings:
-    """Fewer folds, then fewer epochs, until the comparison of all methods fits a third of a time budget.
+    """Fewer epochs and folds, until the comparison of all methods fits a third of a time budget.
 
-    What an epoch costs is measured on a small stack for a moment.
+    What an epoch costs is measured on a stack for a moment.
     """
-    probe = prepared.problem(settings, ((prepared.split.train, prepared.split.validation),))
-    stack = Stack(replace(probe, epochs=2), [Member(Recipe(), 1e-3, seed=k) for k in range(4)])
+    probe = replace(prepared.problem(settings, ((prepared.split.train, prepared.split.validation),)), epochs=3)
+    size = min(stack_size(probe), 16)
+    stack = Stack(probe, [Member(Recipe(lookup("dropout")()), 1e-3, seed=k) for k in range(size)])
+    stack.run_epoch()
     begun = clock.perf_counter()
     stack.run_epoch()
-    per_member_epoch = (clock.perf_counter() - begun) / 4
-    allowed = 0.3 * seconds * workers / (32 * per_member_epoch)  # epochs of all folds together, for about 32 configurations
-    folds, epochs = settings.folds, settings.epochs
-    while folds > 1 and asked["folds"] is None and folds * epochs > allowed:
-        folds = {5: 3}.get(folds, 1)
-    if asked["epochs"] is None and folds * epochs > allowed:
-        epochs = max(5, int(allowed / folds))
-    return replace(settings, folds=folds, epochs=epochs)
+    each = (clock.perf_counter() - begun) / size
+    allowed = 0.3 * seconds * workers / (32 * each)  # epochs of all folds together, for about 32 configurations
+    return settings.within(allowed, epochs=asked["epochs"] is None, folds=asked["folds"] is None)
 
 
 def _record(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settings: Settings, pool: Pool) -> None:
@@ -175,11 +204,12 @@ def _record(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settin
     kept = {k: (str(Path(v).resolve()) if isinstance(v, str | os.PathLike) else None) if k in ("data", "test") else v
             for k, v in asked.items()}
     split = prepared.split
+    first = run.read_json("run.json") if (run.path / "run.json").is_file() else {}
     save_split(run.file("split.npz"), split)
     run.write_json("run.json", {
-        "format": FORMAT, "command": command_line(), "created": now(), "versions": environment(), "seed": asked["seed"],
+        "format": FORMAT, "command": first.get("command", command_line()), "created": first.get("created", now()), "versions": environment(), "seed": asked["seed"],
         "budget": asked["budget"], "arguments": kept, "settings": settings.to_mapping(), "data": describe_data(prepared),
-        "metric": prepared.metric, "class_weights": prepared.weighting,
+        "metric": prepared.metric, "class_weights": prepared.weighting, "encoding": prepared.encoding,
         "split": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "device": "cpu", "engine": {"tier": "reference", "workers": pool.workers, "why": "stacked tensors, any regularizer"}})
 

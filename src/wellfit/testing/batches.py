@@ -7,7 +7,7 @@ import torch
 from wellfit.core.draws import Streams
 from wellfit.core.phases import Batch
 from wellfit.kernels.mix import one_hot
-from wellfit.testing.subject import Subject, check, largest_gap, sample_batches, same
+from wellfit.testing.subject import Subject, check, largest_gap, same, sample_batches
 
 
 def _maps(subject: Subject) -> bool:

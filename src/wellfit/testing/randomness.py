@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw, Streams
 from wellfit.testing.networks import DEPTH, act, acts_inside
-from wellfit.testing.subject import Subject, check, draw_of, normal, sample_batches, same
+from wellfit.testing.subject import Subject, check, draw_of, normal, same, sample_batches
 
 
 def _draws(subject: Subject) -> bool:

@@ -31,12 +31,13 @@ class ElasticNet(Regularizer):
     'elastic_net'
     """
 
-    strength: float = hyper(1e-4, neutral=0.0, search=(1e-6, 3e-2), scale="log", unit="loss", meaning="total coefficient")
+    strength: float = hyper(1e-4, neutral=0.0, search=(1e-6, 5e-3), scale="log", unit="loss", meaning="total coefficient")
     l1_ratio: float = hyper(0.5, high=1.0, search=(0.05, 0.95), unit="share", meaning="share of the lasso term")
     select: str = selection()
 
     order: ClassVar[int] = 60
     per_weight: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = True
     moment: ClassVar[Literal["before", "after"]] = "after"
 
     def penalty(self, weight: Tensor, info: WeightInfo, h: Values) -> Tensor:

@@ -39,7 +39,7 @@ class GroupLasso(Regularizer):
     'inputs'
     """
 
-    strength: float = hyper(1e-3, neutral=0.0, search=(1e-5, 1e-1), scale="log", unit="loss / ‖w‖",
+    strength: float = hyper(1e-3, neutral=0.0, search=(1e-4, 3e-2), scale="log", unit="loss / ‖w‖",
                             meaning="coefficient of Σ √|g|·‖w_g‖")
     groups: str = option("inputs", choices=("inputs", "units"), meaning="what forms a group")
     select: str = selection("first")
@@ -50,9 +50,10 @@ class GroupLasso(Regularizer):
 
     def penalty(self, weight: Tensor, info: WeightInfo, h: Values) -> Tensor:
         view, total, root_size = self._geometry(weight, info)
-        # each entry carries its group's norm: divide by the group's size to count it once
-        share = total(torch.ones_like(view))
-        return h.strength * member_sum(total(view.square()).clamp_min(0).sqrt() * root_size / share, h.members)
+        norms = total(view.square()).sqrt() * root_size
+        # a group of several columns has its norm once per column: count it once
+        columns = root_size.square() * norms.numel() / view.numel()
+        return h.strength * member_sum(norms / columns, h.members)
 
     def update_(self, weight: Tensor, info: WeightInfo, h: Values, context: StepContext) -> None:
         view, total, root_size = self._geometry(weight, info)
@@ -64,7 +65,7 @@ class GroupLasso(Regularizer):
             group_threshold_(view, over(step, view) * strength, total)
 
     def _geometry(self, weight: Tensor, info: WeightInfo) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor]:
-        """The weight seen by units, the sum over each entry's group (full shape), and √|g| (full shape or broadcast)."""
+        """The weight seen by units, the sum over each group (in a shape that broadcasts over the weight), and √|g|."""
         view = info.unit_view(weight)
         axes = info.unit_axes if self.groups == "units" or not info.input_axes else info.input_axes
         feature_groups = info.feature_groups if self.groups == "inputs" and info.first else None
@@ -75,6 +76,6 @@ class GroupLasso(Regularizer):
                 index = feature_groups.to(sums.device)
                 by_group = sums.new_zeros(*sums.shape[:-1], int(feature_groups.max()) + 1).index_add_(-1, index, sums)
                 sums = by_group.index_select(-1, index)
-            return sums.expand_as(values)
+            return sums
 
         return view, total, total(torch.ones_like(view)).sqrt()

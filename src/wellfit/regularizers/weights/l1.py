@@ -33,12 +33,13 @@ class L1(Regularizer):
     L1(strength=0.0001, select='weights')
     """
 
-    strength: float = hyper(1e-4, neutral=0.0, search=(1e-6, 3e-2), scale="log", unit="loss / |w|",
+    strength: float = hyper(1e-4, neutral=0.0, search=(1e-6, 5e-3), scale="log", unit="loss / |w|",
                             meaning="coefficient of Σ|w|")
     select: str = selection()
 
     order: ClassVar[int] = 60
     per_weight: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = True
     moment: ClassVar[Literal["before", "after"]] = "after"
     conflicts: ClassVar[dict[str, str]] = {"elastic_net": "the elastic net contains the lasso already"}
 

@@ -32,12 +32,13 @@ class L2(Regularizer):
     0.001
     """
 
-    strength: float = hyper(1e-4, neutral=0.0, search=(1e-6, 3e-2), scale="log", unit="loss / w²",
+    strength: float = hyper(1e-4, neutral=0.0, search=(1e-6, 1e-2), scale="log", unit="loss / w²",
                             meaning="coefficient of Σw²")
     select: str = selection()
 
     order: ClassVar[int] = 20
     per_weight: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = True
 
     def penalty(self, weight: Tensor, info: WeightInfo, h: Values) -> Tensor:
         return h.strength * member_sum(weight.square(), h.members)

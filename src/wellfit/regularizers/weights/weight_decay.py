@@ -43,6 +43,7 @@ class WeightDecay(Regularizer):
 
     order: ClassVar[int] = 10
     per_weight: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = True
     moment: ClassVar[Literal["before", "after"]] = "before"
 
     def __post_init__(self) -> None:

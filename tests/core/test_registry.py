@@ -1,0 +1,99 @@
+"""The registry: the only way from a name to a class."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+
+import wellfit as wf
+from wellfit.core import registry
+from wellfit.core.errors import nearest
+from wellfit.core.phases import Regularizer, phases_of, snake_case
+from wellfit.core.registry import lookup, register, registered
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    return
+
+
+def test_names_are_the_snake_case_of_the_class() -> None:
+    for name, cls in registered().items():
+        assert name == snake_case(cls.__name__) == cls.identifier()
+        assert lookup(name) is cls
+    assert list(registered()) == sorted(registered())
+
+
+def test_what_is_listed_is_a_copy() -> None:
+    registered().clear()
+    assert "l1" in registered()
+
+
+def test_a_third_party_regularizer_is_known_at_once() -> None:
+    @register
+    @dataclasses.dataclass(frozen=True)
+    class QuietThing(Regularizer):
+        rewrites: ClassVar[str] = "skip_connections"
+
+    assert lookup("quiet_thing") is QuietThing
+    recipe = wf.Recipe(QuietThing())
+    assert wf.Recipe.from_yaml(recipe.to_yaml()) == recipe
+    assert recipe.to_python() == "wf.Recipe(QuietThing())"  # not wf.QuietThing: there is none
+
+
+def test_a_taken_name_is_refused() -> None:
+    with pytest.raises(wf.WellfitError, match="exists already"):
+        @register
+        @dataclasses.dataclass(frozen=True)
+        class Dropout(Regularizer):
+            rewrites: ClassVar[str] = "batch_norm"
+
+
+def test_only_frozen_dataclasses_with_a_phase() -> None:
+    with pytest.raises(wf.WellfitError, match="no frozen dataclass"):
+        @register
+        class Plain(Regularizer):
+            rewrites: ClassVar[str] = "batch_norm"
+
+            def __eq__(self, other: object) -> bool:
+                return False
+
+            __hash__ = None  # type: ignore[assignment]
+
+            def update_(self) -> None: ...
+
+            __dataclass_params__ = dataclasses.make_dataclass("Thawed", []).__dataclass_params__  # type: ignore[attr-defined]
+    with pytest.raises(wf.WellfitError, match="implements no phase"):
+        @register
+        @dataclasses.dataclass(frozen=True)
+        class Idle(Regularizer):
+            pass
+
+
+@pytest.mark.parametrize(("name", "hint"), [("dropuot", "dropout"), ("L1", "l1"), ("GroupLasso", "group_lasso"),
+                                            ("xyzzy", None)])
+def test_a_name_that_is_nearly_right_is_recognised(name: str, hint: str | None) -> None:
+    with pytest.raises(wf.WellfitError) as caught:
+        lookup(name)
+    assert (f"did you mean {hint}?" in str(caught.value)) == (hint is not None)
+    assert "group_lasso" in str(caught.value)  # the list of all
+
+
+def test_nearest() -> None:
+    assert nearest("MIXUP", ["mixup", "dropout"]) == "mixup"
+    assert nearest("completely different", ["mixup", "dropout"]) is None
+    assert nearest("anything", []) is None
+
+
+def test_phases_of_each() -> None:
+    expected = {
+        "batch_norm": {"rewrite"}, "cut_mix": {"batch"}, "cutout": {"batch"}, "dropout": {"hidden"}, "early_stopping": {"monitor"},
+        "elastic_net": {"penalty", "step"}, "ema": {"average"}, "gradient_clipping": {"gradient"},
+        "group_lasso": {"penalty", "step"}, "input_noise": {"batch"}, "l1": {"penalty", "step"}, "l2": {"penalty", "gradient"},
+        "label_smoothing": {"batch"}, "max_norm": {"step"}, "mixup": {"batch"}, "skip_connections": {"rewrite"},
+        "stochastic_depth": {"branch"}, "swa": {"average"}, "weight_decay": {"step"}}
+    assert {n: set(phases_of(c)) for n, c in registered().items() if c.__module__.startswith("wellfit.")} == expected
