@@ -38,7 +38,7 @@ from wellfit.population.train import plan_stacks, stack_size
 
 EXAMPLES = """examples:
   python benchmarks/population.py                       all networks, one and two threads
-  python benchmarks/population.py --quick               two networks, fewer rounds: about half a minute
+  python benchmarks/population.py --quick               two networks, 3 rounds: about a minute
   python benchmarks/population.py --threads 1 --networks small-32 --members 1,2,4,8,16,32,64
 """
 
@@ -58,8 +58,8 @@ class Case:
 
     @property
     def name(self) -> str:
-        alike = len(self.hidden) > 3 and len(set(self.hidden)) == 1
-        return f"{len(self.hidden)} x {self.hidden[0]}" if alike else "-".join(map(str, (self.inputs, *self.hidden, self.outputs)))
+        hidden = "-".join(map(str, self.hidden)) if len(self.hidden) <= 3 else f"{len(self.hidden)}x{self.hidden[0]}"
+        return f"{self.inputs}-{hidden}-{self.outputs}"
 
     @property
     def steps(self) -> int:
@@ -129,11 +129,12 @@ def plain(case: Case, alternative: str) -> float:
     began = time.perf_counter()
     train = train_with_loader if alternative == "a" else train_in_memory
     loss = train(case, model, criterion, rate, inputs, targets)
-    study().tell(trial, float(loss))
+    study().tell(trial, loss)
     return seconds + time.perf_counter() - began
 
 
-def train_with_loader(case: Case, model: nn.Module, criterion: nn.Module, rate: float, inputs: Tensor, targets: Tensor) -> Tensor:
+def train_with_loader(case: Case, model: nn.Module, criterion: nn.Module, rate: float, inputs: Tensor,
+                      targets: Tensor) -> float:
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, targets), batch_size=case.batch, shuffle=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     loss = torch.tensor(0.0)
@@ -143,10 +144,11 @@ def train_with_loader(case: Case, model: nn.Module, criterion: nn.Module, rate: 
             loss = criterion(model(x), y)
             loss.backward()
             optimizer.step()
-    return loss
+    return loss.item()
 
 
-def train_in_memory(case: Case, model: nn.Module, criterion: nn.Module, rate: float, inputs: Tensor, targets: Tensor) -> Tensor:
+def train_in_memory(case: Case, model: nn.Module, criterion: nn.Module, rate: float, inputs: Tensor,
+                    targets: Tensor) -> float:
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, fused=True)
     loss = torch.tensor(0.0)
     for _ in range(case.epochs):
@@ -155,7 +157,7 @@ def train_in_memory(case: Case, model: nn.Module, criterion: nn.Module, rate: fl
             loss = criterion(model(inputs[rows]), targets[rows])
             loss.backward()
             optimizer.step()
-    return loss
+    return loss.item()
 
 
 def in_processes(case: Case, alternative: str, processes: Any) -> float:
@@ -230,8 +232,8 @@ def one_thread_ways(case: Case, wanted: Sequence[int]) -> list[Way]:
 def two_thread_ways(case: Case, wanted: Sequence[int], processes: Any, pool: Pool) -> list[Way]:
     count = 2 * max(min(k, case.largest) for k in wanted)
     return [Way("a", 2, lambda: in_processes(case, "a", processes)), Way("b", 2, lambda: in_processes(case, "b", processes)),
-            Way("a, two torch threads", 1, lambda: plain(case, "a"), threads=2),
-            Way("b, two torch threads", 1, lambda: plain(case, "b"), threads=2),
+            Way("a-2t", 1, lambda: plain(case, "a"), threads=2),
+            Way("b-2t", 1, lambda: plain(case, "b"), threads=2),
             Way(f"population of {count}", count, lambda: in_pool(case, count, pool), count)]
 
 
@@ -240,9 +242,10 @@ def report(case: Case, threads: int, ways: Sequence[Way], found: dict[str, list[
     others = [w for w in ways if w.members is None]
     rows = []
     for way in ways:
-        row: dict[str, Any] = {"network": case.key, "shape": case.name, "batch": case.batch, "threads": threads, "way": way.name,
-                               "members": way.members, "steps": case.steps, "microseconds": spread(found[way.name]),
-                               "per_second": 1e6 / spread(found[way.name])["median"], "rounds": found[way.name]}
+        times = spread(found[way.name])
+        row: dict[str, Any] = {"network": case.key, "shape": case.name, "batch": case.batch, "threads": threads,
+                               "way": way.name, "members": way.members, "steps": case.steps, "microseconds": times,
+                               "per_second": 1e6 / times["median"], "rounds": found[way.name]}
         if way.members is not None:
             row["auto"] = way.members == stack_size(case.problem()) or threads > 1
             row["times"] = {o.name: spread([slow / fast for slow, fast in zip(found[o.name], found[way.name], strict=True)])
@@ -255,10 +258,13 @@ def report(case: Case, threads: int, ways: Sequence[Way], found: dict[str, list[
 
 def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     others = [r["way"] for r in rows if r["members"] is None]
+    cells = []
+    for row in rows:
+        name = row["way"] + (" (the engine's choice)" if row["threads"] == 1 and row.get("auto") else "")
+        cells.append([name, shown(row["microseconds"]), f"{row['per_second']:,.0f}",
+                      *(shown(row["times"][o]) if "times" in row else "" for o in others)])
     print(table([f"{rows[0]['shape']}, batch {rows[0]['batch']}", "µs per configuration-step", "per second",
-                 *(f"times ({o})" for o in others)],
-                [[r["way"] + (" (the engine's choice)" if r.get("auto") and r["threads"] == 1 else ""), shown(r["microseconds"]),
-                  f"{r['per_second']:,.0f}", *(shown(r["times"][o]) if "times" in r else "" for o in others)] for r in rows]))
+                 *(f"times ({o})" for o in others)], cells))
     for row in rows:
         if "stacks" in row:
             print(f"stacks of {row['way']}: {', '.join(map(str, row['stacks']))}")
@@ -290,8 +296,10 @@ def main() -> int:
     arguments = parser.parse_args()
     known = {c.key: c for c in CASES}
     unknown = sorted(set(arguments.networks or ()) - set(known))
-    if unknown or not set(arguments.threads) <= {1, 2} or min([*arguments.members, arguments.rounds], default=0) < 1:
-        parser.error(f"unknown network {', '.join(unknown)}" if unknown else "threads are 1 or 2; members and rounds at least 1")
+    if unknown:
+        parser.error(f"unknown network {', '.join(unknown)}; known are {', '.join(known)}")
+    if not arguments.threads or not set(arguments.threads) <= {1, 2} or min(*arguments.members, arguments.rounds, 2) < 1:
+        parser.error("--threads is 1, 2 or 1,2; members and rounds are at least 1")
     cases = [known[k] for k in arguments.networks or (("small-32", "middle-32") if arguments.quick else known)]
     if arguments.quick:
         arguments.rounds = min(arguments.rounds, 3)
@@ -309,7 +317,7 @@ def main() -> int:
             rows += (new := report(case, 1, ways, measure(case, ways, arguments.rounds)))
             print_rows(new)
     if 2 in arguments.threads:
-        print("TWO THREADS: (a) and (b) in two processes, one thread each; or in one process with two torch threads\n")
+        print("TWO THREADS: (a) and (b) in two processes of one thread each; (a-2t) and (b-2t) in one process with two\n")
         context = multiprocessing.get_context("spawn")
         with context.Pool(2, initializer=torch.set_num_threads, initargs=(1,)) as processes, Pool(2) as pool:
             for case in cases:

@@ -92,7 +92,7 @@ def shrunk(recipe: wf.Recipe, rates: list[float], base: float, attach_late: bool
         optimizer.param_groups[0]["lr"] = rate
         model.weight.grad = torch.zeros_like(model.weight)
         optimizer.step()
-    return float(model.weight)
+    return float(model.weight.detach())
 
 
 def test_a_rate_scales_with_the_learning_rate_unless_asked_not_to() -> None:
@@ -120,7 +120,7 @@ def test_a_timescale_is_relative_to_the_peak_of_a_one_cycle_schedule() -> None:
         model.weight.grad = torch.zeros_like(model.weight)
         optimizer.step()
         scheduler.step()
-    assert float(model.weight) == pytest.approx(expected, rel=1e-12)
+    assert float(model.weight.detach()) == pytest.approx(expected, rel=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------------- max-norm
@@ -138,7 +138,8 @@ def units(module: nn.Module, name: str, weight: torch.Tensor) -> Iterator[torch.
 
 
 LAYERS = {
-    "linear": nn.Linear(5, 4), "conv1d": nn.Conv1d(4, 6, 3), "conv2d": nn.Conv2d(3, 4, (2, 3)), "grouped": nn.Conv2d(4, 6, 3, groups=2),
+    "linear": nn.Linear(5, 4), "conv1d": nn.Conv1d(4, 6, 3), "conv2d": nn.Conv2d(3, 4, (2, 3)),
+    "grouped": nn.Conv2d(4, 6, 3, groups=2),
     "depthwise": nn.Conv2d(4, 4, 3, groups=4), "transposed1d": nn.ConvTranspose1d(4, 6, 3),
     "transposed2d": nn.ConvTranspose2d(3, 4, (2, 3)), "transposed grouped": nn.ConvTranspose2d(4, 6, 3, groups=2),
     "lstm": nn.LSTM(3, 4, num_layers=2, bidirectional=True), "gru": nn.GRU(3, 4), "embedding": nn.Embedding(6, 3),

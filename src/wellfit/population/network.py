@@ -157,10 +157,13 @@ class Flat:
         return Flat(self.shapes, self.values[members].contiguous())
 
 
-def forward(spec: NetworkSpec, weights: dict[str, Tensor], x: Tensor, *, skip: bool = False,
+def forward(spec: NetworkSpec, weights: dict[str, Tensor], x: Tensor, *, skip: bool | Tensor = False,
             norm: Callable[[int, Tensor], Tensor] | None = None, hidden: Callable[[int, Tensor], Tensor] | None = None,
             branch: Callable[[int, float, Tensor], Tensor] | None = None) -> Tensor:
-    """K networks on K batches (K, B, D), or on one shared batch (B, D): (K, B, C). The twin of :meth:`MLP.forward`."""
+    """K networks on K batches (K, B, D), or on one shared batch (B, D): (K, B, C). The twin of :meth:`MLP.forward`.
+
+    ``skip`` may be (K, 1, 1) zeros and ones: which of the networks have skip connections.
+    """
     act = ACTIVATIONS[spec.activation]
     depths = spec.branch_depths()
     sites = {layer: site for site, layer in enumerate(depths)}
@@ -177,8 +180,9 @@ def forward(spec: NetworkSpec, weights: dict[str, Tensor], x: Tensor, *, skip: b
         if norm is not None:
             z = norm(i, z)
         value = act(z)
-        if skip and i in depths:
-            x = x + (branch(sites[i], depths[i], value) if branch is not None else value)
+        if skip is not False and i in depths:
+            carried = x * skip if isinstance(skip, Tensor) else x
+            x = carried + (branch(sites[i], depths[i], value) if branch is not None else value)
         else:
             x = value
     raise AssertionError("unreachable: the last layer returns")

@@ -84,6 +84,6 @@ def line_up(recipes: Sequence[Recipe], dtype: torch.dtype, device: Any) -> list[
     return sorted(slots, key=lambda s: (s.part.place, repr(slot_key(s.part)[1:])))
 
 
-def structure_key(recipe: Recipe) -> tuple[bool, bool]:
-    """Members of one stack share their structure: (batch norm, skip connections)."""
-    return ("batch_norm" in recipe, "skip_connections" in recipe)
+def structure_key(recipe: Recipe) -> bool:
+    """Members of one stack share their structure: whether they have a batch norm. (Skip connections are a factor 0 or 1.)"""
+    return "batch_norm" in recipe

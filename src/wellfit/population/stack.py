@@ -46,7 +46,7 @@ class Stack:
                                expected="members grouped by structure_key")
         self.problem, self.members, self.dtype = problem, list(members), dtype
         self.device = problem.inputs.device
-        self.norm, self.skip = keys.pop()
+        self.norm = keys.pop()
         self.inputs = problem.inputs.to(dtype)
         self.targets = problem.targets.to(dtype) if problem.objective.task == "regression" else problem.targets
         self.epoch = self.step = 0
@@ -88,6 +88,10 @@ class Stack:
         self.base_rates64 = [float(m.learning_rate) for m in self.members]
         self.fold_of = np.array([m.fold for m in self.members])
         self.gradient = Flat.zeros(self.shapes, count, self.dtype, self.device)
+        skips = np.array(["skip_connections" in m.recipe for m in self.members])
+        self.skip: bool | Tensor = bool(skips.any())
+        if skips.any() and not skips.all():
+            self.skip = torch.from_numpy(skips).to(self.device, self.dtype)[:, None, None]
         size = self.problem.rows_per_fold
         self._train_rows = torch.stack([self.problem.folds[f].train[:size] for f in self.fold_of])
         self._rows_of = list(self.weights.values), list(self.gradient.values), list(self.first.values), list(self.second.values)
@@ -180,12 +184,15 @@ class Stack:
         outputs = forward(self.problem.network, self._leaves, batch.inputs, skip=self.skip,
                           norm=self._train_norm if self.norm else None,
                           hidden=self._on_hidden if self._has("hidden") else None,
-                          branch=self._on_branch if self.skip and self._has("branch") else None)
+                          branch=self._on_branch if self._has("branch") else None)
         loss = self.problem.objective.loss(outputs, batch.targets).sum()
         gradients = torch.autograd.grad(loss, list(self._leaves.values()))
         with torch.no_grad():
             torch.cat([g.reshape(members, -1) for g in gradients], dim=1, out=self.gradient.values)
             self._apply(progress)
+
+    def _skip_of(self, members: Tensor) -> bool | Tensor:
+        return self.skip[members] if isinstance(self.skip, Tensor) else self.skip
 
     def _streams_of(self, run: slice) -> Streams:
         """The random streams of a run of members."""
@@ -309,7 +316,7 @@ class Stack:
                 return self._scale_norm(own, layer, z, mean, variance)
 
             with torch.no_grad():
-                forward(self.problem.network, own, self.inputs[self.problem.probe(int(fold))], skip=self.skip, norm=norm)
+                forward(self.problem.network, own, self.inputs[self.problem.probe(int(fold))], skip=self._skip_of(who), norm=norm)
         return fresh
 
     @torch.no_grad()
@@ -326,7 +333,8 @@ class Stack:
                                     stats[f"{layer}.running_var"][:, None, :])
 
         size = max(64, 4_000_000 // max(1, len(index) * max(self.problem.network.widths)))  # bounded activations
-        pieces = [forward(self.problem.network, own, self.inputs[chunk], skip=self.skip, norm=norm if self.norm else None)
+        skip = self._skip_of(index)
+        pieces = [forward(self.problem.network, own, self.inputs[chunk], skip=skip, norm=norm if self.norm else None)
                   for chunk in rows.split(size)]
         return torch.cat(pieces, dim=1)
 

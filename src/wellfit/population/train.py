@@ -96,7 +96,7 @@ def plan_stacks(problem: Problem, members: Mapping[int, Member], size: int | Non
     The answer depends on the members alone, never on how many processes there are.
     """
     size = size or stack_size(problem)
-    groups: dict[tuple[bool, bool], list[int]] = {}
+    groups: dict[bool, list[int]] = {}
     for number in sorted(members, key=lambda n: (_costly_parts(members[n].recipe), n)):
         groups.setdefault(structure_key(members[number].recipe), []).append(number)
     stacks = []

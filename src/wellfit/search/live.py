@@ -75,7 +75,7 @@ class Bar:
         self._budget: float | None = None
         self._before = 0.0  # seconds that earlier sessions of the run took
         self._done, self._wanted, self._fraction = 0, 0, 0.0
-        self._told_at, self._told = self._started, ""
+        self._told_at, self._waiting, self._stopping = self._started, "", False
         self._screen: Any = None
         self._notebook: Any = None
         if self._console.is_jupyter:
@@ -94,22 +94,27 @@ class Bar:
         self._print(f"{prepared.table!r}" + (f", {warned} warning{'s' * (warned != 1)} (see {run / 'run.json'})" if warned else ""))
 
     def stage(self, title: str) -> None:
-        self._title, _, more = title.partition(": ")
-        self._training = None
-        if more or not self._rewrites:
+        short, _, more = title.partition(": ")
+        if more:
             self._print(title)
+            self._stopping = self._stopping or short == "stopping"
+        elif short != self._title:
+            self._waiting = short  # printed with what comes next, so that an error stands alone
+        self._title, self._training = short, None
         self._draw()
 
     def progress(self, progress: Progress) -> None:
         self._training = progress
+        self._flush()
         if not self._rewrites and self._now() - self._told_at > _HEARTBEAT:
-            self._print(", ".join(t for t in (self._title, self._networks(), self._time_left()) if t))
+            self._print(_joined(self._title, self._networks(), self._time_left()))
         self._draw()
 
     def score(self, best: str, unregularized: str, configurations: int) -> None:
         self._score = (self._number(best), self._number(unregularized), configurations)
+        self._flush()
         if not self._rewrites:
-            self._print(", ".join(t for t in (self._best(), self._time_left()) if t))
+            self._print(_joined(self._tried(), self._best(), self._time_left()))
         self._draw()
 
     def clock(self, used: float, budget: float | None, done: int, wanted: int | None) -> None:
@@ -136,9 +141,12 @@ class Bar:
     def _best(self) -> str:
         if self._score is None:
             return ""
-        best, plain, count = self._score
+        best, plain, _ = self._score
         name = f" {self._metric.replace('_', ' ')}" if self._metric else ""
-        return f"{count} configurations, validation{name} {best} best against {plain} unregularized"
+        return f"validation{name}: {best} best, {plain} unregularized"
+
+    def _tried(self) -> str:
+        return f"{self._score[2]} configurations so far" if self._score else ""
 
     def _number(self, text: str) -> str:
         return f"{100 * float(text):.1f}%" if self._metric in _SHARES else text
@@ -160,6 +168,8 @@ class Bar:
         return self._fraction
 
     def _time_left(self) -> str:
+        if self._stopping:
+            return "finishing"
         if self._budget:
             left = self._budget - self._elapsed()
             return f"{_clock(left)} left" if left >= 1 else "finishing"
@@ -190,7 +200,7 @@ class Bar:
         lines = Table.grid()
         lines.add_column(no_wrap=True, overflow="ellipsis")
         lines.add_row(head)
-        for text, style in ((self._networks(), "dim"), (self._best(), "")):
+        for text, style in ((_joined(self._networks(), self._tried()), "dim"), (self._best(), "")):
             for part in _fold(text, wide - 3):
                 lines.add_row(Text("  " + part, style=style))
         return lines
@@ -200,15 +210,25 @@ class Bar:
             self._told_at = self._now()
             filled = round(30 * self._done_share())
             self._notebook.update(_html("\n".join(t for t in (
-                f"{self._title}  {'█' * filled}{'░' * (30 - filled)}  {self._time_left()}", self._networks(), self._best()) if t)))
+                f"{self._title}  {'█' * filled}{'░' * (30 - filled)}  {self._time_left()}",
+                _joined(self._networks(), self._tried()), self._best()) if t)))
 
     def _print(self, text: str) -> None:
-        """A line that stays. The same line is not printed twice in a row."""
-        if self._notebook is not None or text == self._told:
-            return
-        self._told_at, self._told = self._now(), text
-        stamp = "" if self._screen is not None else f"{self._now() - self._started:6.1f} s  "
-        self._console.print(stamp + text, highlight=False, markup=False, soft_wrap=True)
+        """A line that stays."""
+        if self._notebook is None:
+            self._told_at = self._now()
+            stamp = "" if self._screen is not None else f"{self._now() - self._started:6.1f} s  "
+            self._console.print(stamp + text, highlight=False, markup=False, soft_wrap=True)
+
+    def _flush(self) -> None:
+        """Where lines cannot be rewritten: say which stage it is, once there is something to say of it."""
+        if self._waiting and not self._rewrites:
+            title, self._waiting = self._waiting, ""
+            self._print(title)
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(text for text in texts if text)
 
 
 def _clock(seconds: float) -> str:

@@ -52,7 +52,7 @@ class Settings:
         hidden, activation: the network.
         epochs, batch_size: length of one training.
         folds: of the cross-validation; 1 is a single validation part.
-        generation: configurations trained side by side.
+        generation: configurations trained side by side; None fills about two stacks.
         finalists, final_seeds: configurations that are repeated, and how often they are trained again.
     """
 
@@ -61,9 +61,14 @@ class Settings:
     epochs: int = 100
     batch_size: int = 32
     folds: int = 5
-    generation: int = 20
+    generation: int | None = None
     finalists: int = 6
     final_seeds: int = 3
+
+    @property
+    def together(self) -> int:
+        """Configurations of one generation."""
+        return self.generation or min(48, max(16, 96 // self.folds))
 
     @classmethod
     def for_size(cls, rows: int, columns: int, **given: Any) -> Settings:

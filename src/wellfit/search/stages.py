@@ -12,6 +12,7 @@ import torch
 
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
+from wellfit.population.problem import Problem
 from wellfit.search.baseline import linear_predictions
 from wellfit.search.configuration import DEFAULT_RATE, Configuration
 from wellfit.search.live import Listener
@@ -24,7 +25,8 @@ from wellfit.search.space import Space
 from wellfit.search.summary import Findings, write_artefacts
 from wellfit.search.trainer import Fit, Outcome, Trainer
 
-SEARCH_SHARE, REPEAT_SHARE, TOTAL_SHARE = 0.58, 0.78, 0.95  # of a time budget: search, then finalists, then refits end here
+# of a time budget: search, then finalists, then (planned, and at the latest) refits end here
+SEARCH_SHARE, REPEAT_SHARE, TOTAL_SHARE, REFIT_SHARE = 0.58, 0.77, 0.92, 0.97
 _RESAMPLES = 500
 _RUNGS = (0.25, 0.5)
 _KEEP = 0.5
@@ -126,7 +128,7 @@ class Search:
                 break
             generation += 1
             self.listener.stage("searching")
-            count = self.settings.generation
+            count = self.settings.together
             if wanted is not None:
                 count = min(count, wanted - len(self.outcomes))
 
@@ -273,17 +275,8 @@ class Search:
         order = list(unique.values())
         development, test = self.prepared.split.development, self.prepared.split.test
         problem = self.prepared.problem(self.settings, ((development, development[:0]),))
-        order = self._affordable(order, len(development))
-        jobs = [(c.configuration, s, max(1, round(c.epochs)) if "early_stopping" in c.configuration.recipe else None)
-                for c, s in order]
         self.listener.stage("refitting on all development rows")
-        fits: list[Fit] = []
-        for attempt in range(2):  # an interrupt here still needs the two networks that the report compares
-            with self._interruptible():
-                fits = self.trainer.refit("refit" if attempt == 0 else "refit-least", problem, jobs if attempt == 0 else jobs[:2],
-                                          torch.from_numpy(test), None)
-            if fits:
-                break
+        fits = self._waves(problem, order, torch.from_numpy(test))
         self._tick()
         self.listener.stage("the linear model, and the test rows, once")
         findings.fits = {(f.configuration.key, f.seed): f for f in fits if f.predictions is not None}
@@ -291,20 +284,38 @@ class Search:
                                              classes=self.prepared.classes, balanced=self.prepared.weighting == "balanced",
                                              seed=self.seed)
 
-    def _affordable(self, order: list[tuple[Candidate, int]], rows: int) -> list[tuple[Candidate, int]]:
-        """As many refits, the most important first, as the time left allows; always the first two."""
+    def _waves(self, problem: Problem, order: list[tuple[Candidate, int]], test: torch.Tensor) -> list[Fit]:
+        """Refits in waves, the most important first. What a wave cost says how many more the time left allows; the first wave,
+        the unregularized network and the best, is trained in any case."""
+        fits: list[Fit] = []
+        wave = 0
+        size = 2
+        while order and size > 0:
+            job = f"refit-{wave}"
+            if (known := self.run.load_job(job)) is not None:
+                size = len(known[0]["records"])
+            jobs = [(c.configuration, s, max(1, round(c.epochs)) if "early_stopping" in c.configuration.recipe else None)
+                    for c, s in order[:size]]
+            begun = time.monotonic()
+            for _ in range(2):  # an interrupt here starts the wave again, once
+                done = False
+                with self._interruptible():
+                    fits += self.trainer.refit(job, problem, jobs, test, self._deadline(REFIT_SHARE) if wave else None)
+                    done = True
+                if done:
+                    break
+            order, wave = order[size:], wave + 1
+            size = self._affordable(len(order), (time.monotonic() - begun) / len(jobs))
+            self._tick()
+        return fits
+
+    def _affordable(self, left: int, each: float) -> int:
+        """How many of the refits left to train next, at ``each`` seconds."""
         deadline = self._deadline(TOTAL_SHARE)
         if self.interrupted:
-            return order[:4]
-        if deadline is None or not self.trainer.member_epochs:
-            return order
-        planned = self.run.load_job("refits")  # before a kill: what was begun is finished
-        if planned is not None:
-            return order[: planned[0]["number"]]
-        spent = max(self.used - 2.0, 1.0) * self.trainer.pool.workers
-        growth = rows / self.trainer.problem.rows_per_fold
-        each = spent / self.trainer.member_epochs * growth * self.settings.epochs
-        number = int((deadline - time.monotonic()) * self.trainer.pool.workers / each)
-        number = max(2, min(len(order), number))
-        self.run.save_job("refits", {"number": number}, {})
-        return order[:number]
+            return 0
+        if deadline is None:
+            return left
+        # single networks waste a stack's economy: many together cost a third each
+        number = int((deadline - time.monotonic()) / max(each * 0.35, 1e-3))
+        return min(left, max(0, number), 24)

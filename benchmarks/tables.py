@@ -1,0 +1,507 @@
+#!/usr/bin/env python3
+"""wellfit on real tables, beside the usual alternatives, on the same test rows.
+
+For every table of DIR/manifest.json, ``wf.tune`` is run once with the budget. Its summary gives the unregularized network,
+the best single regularizer (chosen by validation), the tuned recipe and the tuned ensemble. The others are trained on the
+same development rows (training and validation rows of the run) and judged on the same test rows:
+
+  sklearn mlp       MLPClassifier / MLPRegressor with their defaults, on the run's preprocessed inputs (regression targets
+                    standardised, which helps it)
+  sklearn mlp, bal  the same with balanced sample weights (on scikit-learn before 1.7, which has none: with the rows resampled
+                    to equal class frequencies)
+  linear            logistic regression with balanced class weights, C by cross-validation; ridge for regression
+  xgboost           its defaults, on numbers (missing left missing) and one-hot categories
+  xgboost, bal      the same with balanced sample weights (for regression: the same model)
+
+Metric: balanced accuracy, or RMSE. Everything is kept per table and per method: run the same command again after an
+interruption and it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from common import RESULTS, cores, environment, mean, numbers, read_json, table, verdict, words, write_json
+
+import wellfit as wf
+
+if TYPE_CHECKING:
+    from wellfit.data import Split, Table
+    from wellfit.search.score import Scorer
+
+EXAMPLES = """examples:
+  python benchmarks/tables.py --data DIR --budget 3m
+  python benchmarks/tables.py --data DIR --budget 1m --only credit_g,concrete --skip xgboost
+  python benchmarks/tables.py --data DIR --budget 3m --seeds 0,1,2     three splits and searches of every table
+"""
+TUNED = ("unregularized", "single", "tuned", "ensemble")
+BASELINES = ("sklearn mlp", "sklearn mlp, bal", "linear", "xgboost", "xgboost, bal")
+RANKED = (*TUNED, "sklearn mlp", "linear", "xgboost", "xgboost, bal")
+FAMILIES = {"mlp": BASELINES[:2], "linear": BASELINES[2:3], "xgboost": BASELINES[3:]}
+COCKTAIL = ("adult", "credit_g", "arrhythmia", "phoneme", "kc1", "vehicle", "cnae_9", "shuttle", "car")
+GROUPS = {"mice_protein": "mouse"}  # where the manifest names no group column
+COCKTAIL_GAIN, MADELON, RMSE_SHARE, RMSE_SETS = 4.8, 80.0, 0.9, ("concrete", "california_housing", "abalone")
+ONE_HOT_LIMIT, SEARCH_ROWS, RESAMPLES = 64, 8000, 1000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One table of the manifest."""
+
+    name: str
+    path: Path
+    target: str
+    task: str
+    group: str | None
+    paper: dict[str, Any]
+
+
+def entries(folder: Path, only: Sequence[str] | None) -> list[Entry]:
+    out = []
+    for row in read_json(folder / "manifest.json")["datasets"]:
+        if row["kind"] == "tabular":
+            out.append(Entry(row["name"], folder / row["file"], row["target"], row["task"],
+                             row.get("group_column") or GROUPS.get(row["name"]), row.get("paper_reference", {})))
+    unknown = sorted(set(only or ()) - {e.name for e in out})
+    if unknown:
+        raise SystemExit(f"no such table: {', '.join(unknown)}; the manifest has {', '.join(e.name for e in out)}")
+    return [e for e in out if not only or e.name in only]
+
+
+# ---- the tune run
+
+
+def tuned(entry: Entry, run: Path, budget: str, seed: int, threads: int) -> wf.TuneResult:
+    """The finished run: made now, gone on with, or read."""
+    if (run / "run.json").is_file():
+        return wf.tune(resume=run, progress=False, workers=threads)
+    return wf.tune(entry.path, entry.target, budget=budget, out=run, seed=seed, task=entry.task, group=entry.group,
+                   overwrite=run.exists(), progress=False, workers=threads)
+
+
+def from_summary(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The four networks of a run. The single method is the one with the best validation score."""
+    sign = 1 if summary["higher_is_better"] else -1
+    singles = {n: s for n, s in summary["singles"].items() if s["test"] is not None}
+    single = max(singles, key=lambda n: sign * singles[n]["validation"], default=None)
+    plain, best, ensemble = summary["unregularized"], summary["best"], summary["ensemble"]
+    out = {"unregularized": _network(plain, None), "tuned": _network(best, summary["gain"])}
+    out["tuned"]["recipe"] = [p["name"] for p in best["recipe"]["regularizers"]]
+    if single is not None:
+        out["single"] = {**_network(singles[single], singles[single]["gain"]), "which": single}
+    # fewer than two members make no ensemble: what is offered is the tuned network
+    out["ensemble"] = ({**_network(ensemble, ensemble["gain"]), "members": ensemble["members"]} if ensemble["test"] is not None
+                       else {**out["tuned"], "members": 1})
+    return out
+
+
+def _network(row: dict[str, Any], gain: dict[str, Any] | None) -> dict[str, Any]:
+    out = {"test": row["test"], "standard_error": None if row["ci"] is None else (row["ci"][1] - row["ci"][0]) / (2 * 1.96)}
+    seeds = row.get("over_seeds") or {}
+    out |= {"mean_over_seeds": seeds.get("mean"), "seeds": seeds.get("n"), "validation": row.get("validation"),
+            "train": row.get("train")}
+    if gain is not None and gain["test"] is not None:
+        out |= {"gain": gain["test"], "gain_ci": gain["ci"], "gain_over_seeds": gain.get("mean_over_seeds")}
+    return out
+
+
+# ---- the others
+
+
+@dataclass
+class Rows:
+    """A table with the split of a run: what every other method sees."""
+
+    table: Table
+    split: Split
+    inputs: np.ndarray  # as the run's networks see them
+    scorer: Scorer
+    seed: int
+    threads: int
+
+    @property
+    def classes(self) -> int:
+        return self.scorer.classes
+
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Classes of the development rows, numbered without gaps, and which class each number is."""
+        known, labels = np.unique(self.table.y[self.split.development], return_inverse=True)
+        return labels.reshape(-1), known
+
+    def spread_out(self, probabilities: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes seen in training as those of all classes."""
+        out = np.zeros((len(probabilities), self.classes))
+        out[:, known] = probabilities
+        return out
+
+
+def rows_of(entry: Entry, result: wf.TuneResult, seed: int, threads: int) -> Rows:
+    from wellfit.data import Preprocessor, load_split, load_table
+    from wellfit.search.score import Scorer
+
+    loaded = load_table(entry.path, entry.target, task=entry.task, group=entry.group)
+    split = load_split(result.path / "split.npz")
+    preprocessor = Preprocessor.from_dict(read_json(result.path / "best" / "preprocess.json")["features"])
+    scorer = Scorer(result.summary["metric"], loaded.y[split.test], len(loaded.classes or ()))
+    return Rows(loaded, split, preprocessor.transform(loaded.frame), scorer, seed, threads)
+
+
+def balanced_weights(labels: np.ndarray) -> np.ndarray:
+    """One weight per row, n / (C · n_c)."""
+    counts = np.bincount(labels)
+    return (len(labels) / (len(counts) * counts))[labels]
+
+
+def resampled(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Row numbers in which every class is as frequent as the largest one."""
+    rng = np.random.default_rng(seed)
+    largest = np.bincount(labels).max()
+    rows = [np.concatenate([np.tile(own, largest // len(own)), rng.choice(own, largest % len(own), replace=False)])
+            for own in (np.flatnonzero(labels == c) for c in range(labels.max() + 1))]
+    return np.concatenate(rows)
+
+
+def sklearn_mlp(data: Rows, balanced: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+    from inspect import signature
+
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    x, rows = data.inputs, data.split.development
+    if not data.classes:
+        model = TransformedTargetRegressor(MLPRegressor(random_state=data.seed), transformer=StandardScaler())
+        model.fit(x[rows], data.table.y[rows])
+        return model.predict(x[data.split.test]).reshape(-1, 1), {"epochs": model.regressor_.n_iter_}
+    labels, known = data.labels()
+    model, about = MLPClassifier(random_state=data.seed), {}
+    if not balanced:
+        model.fit(x[rows], labels)
+    elif "sample_weight" in signature(model.fit).parameters:
+        model.fit(x[rows], labels, sample_weight=balanced_weights(labels))
+        about["balanced_by"] = "sample weights"
+    else:
+        chosen = resampled(labels, data.seed)
+        model.fit(x[rows][chosen], labels[chosen])
+        about["balanced_by"] = "resampled rows"
+    return data.spread_out(model.predict_proba(x[data.split.test]), known), {**about, "epochs": model.n_iter_}
+
+
+def linear(data: Rows) -> tuple[np.ndarray, dict[str, Any]]:
+    """The strength is chosen by cross-validation, on some of the rows where there are many; then all rows are fitted."""
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+    x, rows = data.inputs, data.split.development
+    if not data.classes:
+        model = RidgeCV(alphas=np.logspace(-3, 5, 17)).fit(x[rows], data.table.y[rows])
+        return model.predict(x[data.split.test]).reshape(-1, 1), {"alpha": float(model.alpha_)}
+    labels, known = data.labels()
+    some = np.random.default_rng(data.seed).permutation(len(rows))[:SEARCH_ROWS]
+    plain = LogisticRegression(class_weight="balanced", max_iter=300)
+    search = GridSearchCV(plain, {"C": np.logspace(-4, 2, 7)}, scoring="balanced_accuracy",
+                          cv=StratifiedKFold(3, shuffle=True, random_state=data.seed), refit=False)
+    search.fit(x[rows][some], labels[some])
+    strength = float(search.best_params_["C"])
+    model = plain.set_params(C=strength, max_iter=1000).fit(x[rows], labels)
+    return data.spread_out(model.predict_proba(x[data.split.test]), known), {"C": strength}
+
+
+def tree_inputs(loaded: Table, development: np.ndarray) -> np.ndarray:
+    """Numbers, flags and dates as they are, NaN where missing; categories one-hot, or numbered where they are many."""
+    import pandas as pd
+
+    kinds = {c.name: c.kind for c in loaded.features}
+    parts = []
+    for name, kind in kinds.items():
+        values = loaded.frame[name]
+        if kind == "categorical":
+            codes = values.cat.codes.to_numpy()
+            seen = np.unique(codes[development])
+            seen = seen[seen >= 0]
+            parts.append((codes[:, None] == seen).astype(np.float32) if len(seen) <= ONE_HOT_LIMIT
+                         else np.where(np.isin(codes, seen), codes, np.nan)[:, None])
+        elif kind == "date":
+            days = (values - pd.Timestamp(0)) / pd.Timedelta(days=1)
+            parts.append(days.to_numpy(np.float64)[:, None])
+        else:
+            parts.append(values.to_numpy(np.float64)[:, None])
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def xgboost(data: Rows, balanced: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+    from xgboost import XGBClassifier, XGBRegressor
+
+    x, rows = tree_inputs(data.table, data.split.development), data.split.development
+    settings = {"n_jobs": data.threads, "random_state": data.seed}
+    if not data.classes:
+        model = XGBRegressor(**settings).fit(x[rows], data.table.y[rows])
+        return model.predict(x[data.split.test]).reshape(-1, 1), {}
+    labels, known = data.labels()
+    model = XGBClassifier(**settings).fit(x[rows], labels, sample_weight=balanced_weights(labels) if balanced else None)
+    return data.spread_out(model.predict_proba(x[data.split.test]), known), {}
+
+
+METHODS: dict[str, Callable[[Rows], tuple[np.ndarray, dict[str, Any]]]] = {
+    "sklearn mlp": sklearn_mlp, "sklearn mlp, bal": lambda data: sklearn_mlp(data, balanced=True), "linear": linear,
+    "xgboost": xgboost, "xgboost, bal": lambda data: xgboost(data, balanced=True)}
+
+
+def judged(data: Rows, method: str) -> dict[str, Any]:
+    """One of the other methods: its test score, the bootstrap standard error, and its time."""
+    from threadpoolctl import threadpool_limits
+
+    from wellfit.search.score import standard_error
+
+    began = time.perf_counter()
+    with warnings.catch_warnings(), threadpool_limits(data.threads):
+        warnings.simplefilter("ignore")  # iterations used up, classes with few rows: these are the defaults
+        predictions, about = METHODS[method](data)
+    seconds = time.perf_counter() - began
+    contributions = data.scorer.rows(predictions)
+    return {"test": data.scorer.score(data.scorer.error(contributions)), "seconds": seconds, **about,
+            "standard_error": standard_error(data.scorer, contributions, data.scorer.resamples(RESAMPLES, data.seed))}
+
+
+# ---- one table
+
+
+def run_table(entry: Entry, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one table with one seed, from its file where it is there already."""
+    key = f"{entry.name}-seed{seed}"
+    file = arguments.out / f"{key}.json"
+    record = read_json(file) if file.is_file() else {}
+    if record and record["budget"] != arguments.budget:
+        raise SystemExit(f"{file} was made with --budget {record['budget']}: choose another --out, or remove it")
+    wanted = [m for family, methods in FAMILIES.items() if family not in arguments.skip for m in methods]
+    missing = [m for m in wanted if m not in record.get("methods", {})]
+    if record and not missing:
+        return record
+    began = time.perf_counter()
+    result = tuned(entry, arguments.out / "runs" / key, arguments.budget, seed, arguments.threads)
+    elapsed = time.perf_counter() - began
+    summary = result.summary
+    if not record:
+        record = {"name": entry.name, "seed": seed, "budget": arguments.budget, "task": summary["task"], "metric": summary["metric"],
+                  "higher_is_better": summary["higher_is_better"], "n": summary["n"], "class_weights": summary["class_weights"],
+                  "verdict": summary["verdict"]["kind"], "network": summary["network"], "selection": summary["selection"],
+                  "cost": summary["cost"], "seconds": elapsed, "paper": entry.paper, "methods": from_summary(summary),
+                  "environment": environment(threads=arguments.threads)}
+        write_json(file, record)
+    data = rows_of(entry, result, seed, arguments.threads)
+    for method in missing:
+        # regression has no classes to balance: the balanced variant is the same model
+        twin = method.removesuffix(", bal")
+        same = not data.classes and twin in record["methods"]
+        record["methods"][method] = {**record["methods"][twin], "same_as": twin} if same else judged(data, method)
+        write_json(file, record)
+    return record
+
+
+def unit(record: dict[str, Any]) -> float:
+    """Accuracies are shown in percent."""
+    return 100.0 if record["metric"] == "balanced_accuracy" else 1.0
+
+
+def number(record: dict[str, Any], value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{100 * value:.1f}" if unit(record) == 100 else f"{value:.4g}"
+
+
+def print_table(record: dict[str, Any]) -> None:
+    """All methods on one table."""
+    plain = record["methods"]["unregularized"]["test"]
+    sign = 1 if record["higher_is_better"] else -1
+    rows = []
+    for method in (*TUNED, *BASELINES):
+        found = record["methods"].get(method)
+        if found is None or found["test"] is None:
+            continue
+        ci = found.get("gain_ci")
+        rows.append([method + (f" ({found['which']})" if "which" in found else ""), number(record, found["test"]),
+                     number(record, found["standard_error"]), number(record, sign * (found["test"] - plain)),
+                     f"{number(record, ci[0])} to {number(record, ci[1])}" if ci else "",
+                     "" if found.get("seconds") is None else f"{found['seconds']:.1f}"])
+    n = record["n"]
+    print(table([f"{record['name']} (seed {record['seed']})", record["metric"] + (" %" if unit(record) == 100 else ""), "± 1 se",
+                 "gain", "95% interval", "seconds"], rows))
+    print(f"rows {n['train']} + {n['validation']} + {n['test']}; the unregularized network {record['verdict']}; tune took "
+          f"{record['cost']['seconds']:.0f} s for {record['cost']['configurations']} configurations; tuned recipe: "
+          f"{', '.join(record['methods']['tuned'].get('recipe', [])) or 'nothing'}\n", flush=True)
+
+
+# ---- all tables
+
+
+def averaged(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Per table the mean over seeds of every method's test score, standard error and gain."""
+    out: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(r["name"] for r in records):
+        own = [r for r in records if r["name"] == name]
+        methods: dict[str, dict[str, float]] = {}
+        for method in own[0]["methods"]:
+            found = [r["methods"].get(method) for r in own]
+            if all(f is not None and f["test"] is not None for f in found):
+                methods[method] = {k: mean([f[k] for f in found]) for k in ("test", "standard_error", "gain", "gain_over_seeds")
+                                   if all(f.get(k) is not None for f in found)}
+        out[name] = {**{k: own[0][k] for k in ("task", "metric", "higher_is_better", "paper")}, "methods": methods}
+    return out
+
+
+def ranks(tables: dict[str, dict[str, Any]], methods: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Per table the rank of each method (1 is best, ties share the mean); tables that lack a method are left out."""
+    out = {}
+    for name, record in tables.items():
+        if all(m in record["methods"] for m in methods):
+            sign = -1 if record["higher_is_better"] else 1
+            values = {m: round(sign * record["methods"][m]["test"], 12) for m in methods}
+            out[name] = {m: 0.5 + sum((v < own) + 0.5 * (v == own) for v in values.values()) for m, own in values.items()}
+    return out
+
+
+def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    tables = averaged(records)
+    present = [m for m in (*TUNED, *BASELINES) if any(m in t["methods"] for t in tables.values())]
+    ranked = [m for m in RANKED if m in present]
+    ranking = ranks(tables, ranked)
+    classified = [t for t in tables.values() if t["metric"] == "balanced_accuracy"]
+    methods = {}
+    for method in present:
+        scores = [100 * t["methods"][method]["test"] for t in classified if method in t["methods"]]
+        own = [r[method] for r in ranking.values() if method in r]
+        methods[method] = {"mean": mean(scores), "median": float(np.median(scores)) if scores else math.nan, "sets": len(scores),
+                           "mean_rank": mean(own) if own else None, "ranked_sets": len(own),
+                           "wins": sum(r[method] == min(r.values()) for r in ranking.values()) if own else None}
+    cocktail = {n: {"gain": 100 * (t["methods"]["tuned"]["test"] - t["methods"]["unregularized"]["test"]),
+                    "gain_over_seeds": 100 * t["methods"]["tuned"].get("gain_over_seeds", math.nan),
+                    "ensemble_gain": 100 * (t["methods"]["ensemble"]["test"] - t["methods"]["unregularized"]["test"]),
+                    "unregularized": 100 * t["methods"]["unregularized"]["test"], "tuned": 100 * t["methods"]["tuned"]["test"],
+                    "paper_plain": t["paper"].get("MLP"), "paper_cocktail": t["paper"].get("cocktail")}
+                for n, t in tables.items() if n in COCKTAIL}
+    return {"methods": methods, "ranks": ranking, "cocktail": cocktail, "tables": tables, "targets": targets(tables, methods, cocktail)}
+
+
+def targets(tables: dict[str, dict[str, Any]], methods: dict[str, Any], cocktail: dict[str, Any]) -> list[dict[str, Any]]:
+    """The targets of the benchmark, with what was measured; ``reached`` is None where something is missing."""
+    out: list[dict[str, Any]] = []
+
+    def add(text: str, reached: bool | None) -> None:
+        out.append({"text": text, "reached": reached})
+
+    worse = []
+    for name, t in tables.items():
+        plain, best = t["methods"]["unregularized"], t["methods"]["tuned"]
+        loss = (plain["test"] - best["test"]) * (1 if t["higher_is_better"] else -1)
+        if loss > plain["standard_error"]:
+            worse.append(f"{name} by {loss / plain['standard_error']:.1f} standard errors")
+    add("tuned is never worse than unregularized by more than one standard error of the test set"
+        + (f": worse on {', '.join(worse)}" if worse else f" ({len(tables)} tables)"), not worse)
+    gain = mean([c["gain"] for c in cocktail.values()])
+    whole = len(cocktail) == len(COCKTAIL)
+    add(f"mean gain over the unregularized network at least {COCKTAIL_GAIN} points on the cocktail paper's sets: {gain:.2f} "
+        f"({len(cocktail)} of {len(COCKTAIL)} sets)", gain >= COCKTAIL_GAIN if whole else None)
+    for other in ("xgboost", "xgboost, bal"):
+        mine, theirs = (methods.get(m, {}).get("mean_rank") for m in ("ensemble", other))
+        measured = "" if mine is None or theirs is None else f": {mine:.2f} against {theirs:.2f}"
+        add(f"mean rank of the tuned ensemble better than that of {other}{measured}",
+            None if mine is None or theirs is None else mine < theirs)
+    found = tables.get("madelon", {}).get("methods", {})
+    measured = f": {100 * found['tuned']['test']:.1f} (ensemble {100 * found['ensemble']['test']:.1f})" if found else ""
+    add(f"madelon, tuned: at least {MADELON:g}{measured}", 100 * found["tuned"]["test"] >= MADELON if found else None)
+    for name in RMSE_SETS:
+        found = tables.get(name, {}).get("methods", {})
+        if "sklearn mlp" in found:
+            share = {m: found[m]["test"] / found["sklearn mlp"]["test"] for m in ("tuned", "ensemble")}
+            add(f"{name}: RMSE at most {RMSE_SHARE:g} of scikit-learn's MLP: {share['tuned']:.3f} (ensemble "
+                f"{share['ensemble']:.3f})", share["tuned"] <= RMSE_SHARE)
+        else:
+            add(f"{name}: RMSE at most {RMSE_SHARE:g} of scikit-learn's MLP", None)
+    return out
+
+
+def print_summary(found: dict[str, Any]) -> None:
+    tables = found["tables"]
+    present = list(found["methods"])
+    print("TEST SCORES (balanced accuracy in %, or RMSE); * is the best\n")
+    rows = []
+    for name, t in tables.items():
+        values = {m: v["test"] for m, v in t["methods"].items()}
+        best = (max if t["higher_is_better"] else min)(values.values())
+        rows.append([name, *(number(t, values.get(m)) + ("*" if values.get(m) == best else " ") for m in present)])
+    print(table(["", *present], rows))
+    print("\nMETHODS (mean and median of balanced accuracy over the classification sets; ranks and wins over all)\n")
+    print(table(["", "mean", "median", "sets", "mean rank", "wins"],
+                [[m, f"{v['mean']:.2f}", f"{v['median']:.2f}", v["sets"],
+                  "" if v["mean_rank"] is None else f"{v['mean_rank']:.2f}", v["wins"]] for m, v in found["methods"].items()]))
+    print(f"\n{len(found['ranks'])} tables are ranked (those on which every method was run), among: "
+          f"{', '.join(m for m in RANKED if m in present)}")
+    if found["cocktail"]:
+        print("\nTHE COCKTAIL PAPER'S SETS (gain over the unregularized network in points; the paper's split, network and search "
+              "differ)\n")
+        rows = []
+        for name, c in found["cocktail"].items():
+            paper = None if c["paper_plain"] is None else c["paper_cocktail"] - c["paper_plain"]
+            rows.append([name, f"{c['unregularized']:.1f}", f"{c['tuned']:.1f}", f"{c['gain']:+.1f}", f"{c['gain_over_seeds']:+.1f}",
+                         f"{c['ensemble_gain']:+.1f}", *("-" if v is None else f"{v:{sign}.1f}" for v, sign in
+                                                         ((c["paper_plain"], ""), (c["paper_cocktail"], ""), (paper, "+")))])
+        gains = {k: mean([c[k] for c in found["cocktail"].values()]) for k in ("gain", "gain_over_seeds", "ensemble_gain")}
+        papers = [c["paper_cocktail"] - c["paper_plain"] for c in found["cocktail"].values() if c["paper_plain"] is not None]
+        rows.append(["mean", "", "", *(f"{g:+.2f}" for g in gains.values()), "", "", f"{mean(papers):+.2f}"])
+        print(table(["", "unregularized", "tuned", "gain", "gain, mean of seeds", "gain of ensemble", "paper: plain", "cocktail",
+                     "gain"], rows))
+    print("\nTARGETS\n")
+    for target in found["targets"]:
+        print(verdict(target["reached"], target["text"]))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.json and the tables")
+    parser.add_argument("--budget", default="3m", help="of each tune run: a time, or configurations such as 60c (default 3m)")
+    parser.add_argument("--only", type=words, help="names of tables, separated by commas (default: all)")
+    parser.add_argument("--seeds", type=numbers, default=[0], help="of splits and searches; means are taken (default 0)")
+    parser.add_argument("--skip", type=words, default=[], help=f"leave out other methods: {', '.join(FAMILIES)}")
+    parser.add_argument("--threads", type=int, default=cores(), help="processes of tune, and threads of the others (default: cores)")
+    parser.add_argument("--out", type=Path, default=RESULTS / "tables", help="folder of results and runs (default %(default)s)")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.skip) - set(FAMILIES)):
+        parser.error(f"--skip knows {', '.join(FAMILIES)}, not {', '.join(unknown)}")
+
+    chosen = entries(arguments.data, arguments.only)
+    records, failed = [], []
+    for entry in chosen:
+        for seed in arguments.seeds:
+            try:
+                record = run_table(entry, seed, arguments)
+            except Exception as error:  # one table must not cost the others; a second call tries it again
+                traceback.print_exc()
+                failed.append(f"{entry.name} (seed {seed}): {type(error).__name__}")
+                continue
+            records.append(record)
+            print_table(record)
+    if not records:
+        return 1
+    found = summarise(records)
+    print_summary(found)
+    path = write_json(arguments.out / "summary.json", {"benchmark": "tables", "environment": environment(threads=arguments.threads),
+                                                       "budget": arguments.budget, "seeds": arguments.seeds, "failed": failed,
+                                                       **found})
+    print(f"\nwritten: {path}")
+    if failed:
+        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

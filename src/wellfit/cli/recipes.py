@@ -1,0 +1,157 @@
+"""``wellfit recipes``: which regularizers exist, and what each of them does."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wellfit.cli.guard import Debug, Json, guarded
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wellfit.core.phases import Regularizer
+
+EPILOG = """
+[bold]Examples[/bold]
+
+wellfit recipes
+
+wellfit recipes group_lasso
+
+wellfit recipes --json | jq '.[].name'
+"""
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A regularizer, such as dropout.", show_default=False)] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show the regularizers: formula, fields with their ranges, when each one hurts."""
+    with guarded(debug):
+        import wellfit.regularizers  # noqa: F401 - registers them
+        from wellfit.cli.tune import identifier
+        from wellfit.core.registry import lookup, registered
+
+        found = registered() if name is None else {identifier(name): lookup(identifier(name))}
+        rows = {key: describe(cls) for key, cls in found.items()}
+        if json:
+            from wellfit.search.rundir import to_json
+
+            sys.stdout.write(to_json(list(rows.values()) if name is None else next(iter(rows.values()))))
+            return
+        from rich.console import Console
+
+        console = Console()
+        if name is None:
+            _list(rows, console)
+        else:
+            _one(next(iter(rows.values())), console)
+
+
+def describe(cls: type[Regularizer]) -> dict[str, Any]:
+    """All there is to know about one regularizer, as plain data."""
+    import dataclasses
+
+    from wellfit.core.hyper import hypers, options
+    from wellfit.core.phases import phases_of
+
+    prose = _prose(cls)
+    declared, choices = hypers(cls), options(cls)
+    fields = []
+    for field in dataclasses.fields(cls):
+        default = None if field.default is dataclasses.MISSING else field.default
+        row: dict[str, Any] = {"name": field.name, "default": default, "required": field.default is dataclasses.MISSING}
+        if field.name in declared:
+            h = declared[field.name]
+            row |= {"kind": "number", "range": h.range_text, "low": h.low, "high": h.high,
+                    "neutral": h.neutral if h.has_neutral else None, "search": h.search, "scale": h.scale, "unit": h.unit,
+                    "schedulable": h.dynamic, "optional": h.optional, "meaning": h.meaning}
+        elif field.name in choices:
+            row |= {"kind": "choice", "choices": choices[field.name].choices, "meaning": choices[field.name].meaning}
+        fields.append(row)
+    return {"name": cls.identifier(), "class": cls.__name__, "title": prose["title"], "formula": prose["formula"],
+            "phases": list(phases_of(cls)), "fields": fields, "when_it_hurts": prose["hurts"], "source": prose["source"],
+            "conflicts": dict(cls.conflicts), "requires": dict(cls.requires), "text": prose["text"]}
+
+
+def _prose(cls: type) -> dict[str, str]:
+    """The parts of a docstring: its first line is "Title: formula", and some sentences begin with a known word."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    text = re.sub(r"\n*^>>> .*", "", text, flags=re.M | re.S).strip()
+    flat = re.sub(r"``([^`]*)``", r"\1", text)
+    first = " ".join(flat.split("\n\n")[0].split())
+    title, _, formula = first.partition(": ")
+
+    def after(word: str) -> str:
+        found = re.search(rf"^{word}:?\s+(.*?)(?=\n\n|^(?:Shapes|Unit|Raises|Source|When it hurts|Units)\b|\Z)", flat, flags=re.M | re.S)
+        return " ".join(found[1].split()) if found else ""
+
+    source = re.search(r"\bSource: (.*?)(?=\n\n|\Z)", flat, flags=re.S)
+    return {"title": title, "formula": formula, "hurts": after("When it hurts"), "text": flat,
+            "source": " ".join(source[1].split()).rstrip(".") if source else ""}
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _list(rows: dict[str, dict[str, Any]], console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, row in rows.items():
+        table.add_row(Text(name, style="bold"), Text(row["formula"] or row["title"]))
+    console.print(table)
+    console.print(Text("\nwellfit recipes NAME tells more; in Python: wf.Recipe(wf.Dropout(0.3), wf.L1(1e-4))", style="dim"))
+
+
+_LABELS = ("Shapes", "Unit", "When it hurts", "Raises", "Source")
+
+
+def _paragraphs(text: str) -> list[str]:
+    """The paragraphs of a docstring, each labelled line ("Source: ...") one of its own."""
+    text = re.sub(rf"\n(?=(?:{'|'.join(_LABELS)})\b)", "\n\n", text)
+    return [p if re.search(r"\n +\S", p) else " ".join(p.split()) for p in re.split(r"\n{2,}", text) if p.strip()]
+
+
+def _one(row: dict[str, Any], console: Console) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(Text.assemble((row["title"], "bold"), (f"  {row['name']}, wf.{row['class']}", "dim")))
+    first, *rest = _paragraphs(row["text"])
+    console.print(Padding(Text(row["formula"] or first), (0, 0, 1, 2)))
+    for paragraph in rest:
+        label = next((name for name in _LABELS if paragraph.startswith(name)), "")
+        console.print(Padding(Text.assemble((label, "bold"), paragraph[len(label):]), (0, 0, 0 if label else 1, 0)))
+    if row["fields"]:
+        console.print(Text("\nFields", style="bold"))
+    for field in row["fields"]:
+        default = "required" if field["required"] else f"= {_number(field['default'])}"
+        console.print(Text.assemble("  ", (field["name"], "bold"), f" {default}  ", (_limits(field), "dim")))
+        if field.get("meaning"):
+            console.print(Padding(Text(field["meaning"]), (0, 0, 0, 6)))
+    console.print(Text.assemble(("\nActs in phase ", "bold"), ", ".join(row["phases"])))
+    for label, pairs in (("Conflicts with", row["conflicts"]), ("Needs", row["requires"])):
+        for other, reason in pairs.items():
+            console.print(Text.assemble((f"{label} ", "bold"), f"{other}: {reason}"))
+
+
+def _limits(field: dict[str, Any]) -> str:
+    """Range, search range and unit of a field in a few words."""
+    if field.get("kind") == "choice":
+        return f"one of {', '.join(map(str, field['choices']))}" if field["choices"] else ""
+    words = [field.get("range", "")]
+    if ends := field.get("search"):
+        words.append(f"searched from {_number(ends[0])} to {_number(ends[1])}" + (", log scale" if field["scale"] == "log" else ""))
+    words.append(f"unit: {field['unit']}" if field.get("unit") else "")
+    return "; ".join(w for w in words if w)
