@@ -49,7 +49,8 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _wellfit(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                          help="Show the version and exit.")] = False,
 ) -> None:
     """Find, apply and prove the right regularization for a neural network."""
 

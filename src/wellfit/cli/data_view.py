@@ -30,7 +30,8 @@ def facts(prepared: Prepared, settings: Settings) -> list[tuple[str, str]]:
         columns += f"; {kinds['ignored']} not used"
     folds = len(split.folds)
     learning = f"{folds}-fold cross-validation" if folds > 1 else f"{count(len(split.validation))} of them for choosing"
-    rows = f"{count(len(table))}: {count(len(split.development))} to learn from ({learning}), {count(len(split.test))} for the test"
+    rows = (f"{count(len(table))}: {count(len(split.development))} to learn from ({learning}), "
+            f"{count(len(split.test))} for the test")
     metric = NAMES.get(prepared.metric, prepared.metric)
     if prepared.weighting == "balanced":
         metric += "; classes weigh the same in the loss"
@@ -65,8 +66,8 @@ def data_view(prepared: Prepared, settings: Settings) -> Group:
         grid.add_row(Text(f"  {label}", style="dim"), Text(text))
     notes = sorted(prepared.notes, key=lambda n: n.level != "warning")
     for found in notes[:_NOTES]:
-        warning = found.level == "warning"
-        grid.add_row(Text("  warning" if warning else "  note", style="yellow" if warning else "dim"), Text(for_shell(found.message)))
+        label, style = ("  warning", "yellow") if found.level == "warning" else ("  note", "dim")
+        grid.add_row(Text(label, style=style), Text(for_shell(found.message)))
     if len(notes) > _NOTES:
         grid.add_row("", Text(f"{len(notes) - _NOTES} more notes in run.json", style="dim"))
     return Group(Text(prepared.table.name, style="bold"), grid)

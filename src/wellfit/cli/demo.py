@@ -42,8 +42,8 @@ class Example:
 
 
 EXAMPLES = {
-    "digits": Example("digit", "Handwritten digits of 8 × 8 pixels: the network sees 200 of them and is judged on the other 1,597.",
-                      200),
+    "digits": Example("digit", "Handwritten digits of 8 × 8 pixels: the network learns from 200 of them and is judged on the "
+                               "other 1,597.", 200),
     "diabetes": Example("progression", "442 diabetes patients: how far the disease has gone a year after ten measurements."),
     "breast_cancer": Example("diagnosis", "569 tumours: malignant or benign, from thirty measurements of cell nuclei."),
     "wine": Example("cultivar", "178 wines: which of three cultivars, from thirteen chemical measurements."),
@@ -57,7 +57,8 @@ def demo(
                                      rich_help_panel="Output")] = "wellfit-demo",
     seed: Annotated[int, typer.Option("--seed", help="Of the split, the start weights and all draws.")] = 0,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes. \\[default: one per core]")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Of one training. \\[default: from the size of the data]")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Of one training. \\[default: from the size of the "
+                                                                "data]")] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -81,8 +82,8 @@ def demo(
         if not quiet:
             note(f"{example.story}\n")
         table, test = write_tables(data, folder)
-        session.run({"data": str(table), "target": example.target, "test": None if test is None else str(test), "budget": budget,
-                     "out": run, "seed": seed, "workers": workers, "epochs": epochs, "overwrite": True})
+        session.run({"data": str(table), "target": example.target, "test": None if test is None else str(test),
+                     "budget": budget, "out": run, "seed": seed, "workers": workers, "epochs": epochs, "overwrite": True})
         if not json and not quiet:
             new = quoted_path(test if test is not None else table)
             note(f"\nNow open {quoted_path(run / 'report.html')} in a browser, or go on with\n"
@@ -94,7 +95,7 @@ def _example(name: str) -> Example:
     if name not in EXAMPLES:
         hint = nearest(name, EXAMPLES)
         raise WellfitError("The demo does not know this data set.", received=repr(name), expected=", ".join(EXAMPLES),
-                           action=f"did you mean {hint}? Your own table: wellfit tune {quoted_path(name)} --target COL" if hint else
+                           action=f"did you mean {hint}?" if hint else
                            f"for a table of your own: wellfit tune {quoted_path(name)} --target COL")
     return EXAMPLES[name]
 

@@ -109,7 +109,8 @@ def for_shell(message: str) -> str:
     return message
 
 
-def _warned(message: Any, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
+def _warned(message: Any, category: type[Warning], filename: str, lineno: int, file: Any = None,
+            line: str | None = None) -> None:
     if issubclass(category, WellfitWarning):
         note(str(message), warning=True)
     else:

@@ -27,8 +27,12 @@ wellfit recipes --json | jq '.[].name'
 """
 
 
+_LABELS = ("Shapes", "Unit", "When it hurts", "Raises", "Source")  # how lines of a regularizer's docstring begin
+
+
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A regularizer, such as dropout.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A regularizer, such as dropout.",
+                                               show_default=False)] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -89,7 +93,7 @@ def _prose(cls: type) -> dict[str, str]:
     title, _, formula = first.partition(": ")
 
     def after(word: str) -> str:
-        found = re.search(rf"^{word}:?\s+(.*?)(?=\n\n|^(?:Shapes|Unit|Raises|Source|When it hurts|Units)\b|\Z)", flat, flags=re.M | re.S)
+        found = re.search(rf"^{word}:?\s+(.*?)(?=\n\n|^(?:{'|'.join(_LABELS)})\b|\Z)", flat, flags=re.M | re.S)
         return " ".join(found[1].split()) if found else ""
 
     source = re.search(r"\bSource: (.*?)(?=\n\n|\Z)", flat, flags=re.S)
@@ -112,9 +116,6 @@ def _list(rows: dict[str, dict[str, Any]], console: Console) -> None:
         table.add_row(Text(name, style="bold"), Text(row["formula"] or row["title"]))
     console.print(table)
     console.print(Text("\nwellfit recipes NAME tells more; in Python: wf.Recipe(wf.Dropout(0.3), wf.L1(1e-4))", style="dim"))
-
-
-_LABELS = ("Shapes", "Unit", "When it hurts", "Raises", "Source")
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -152,6 +153,7 @@ def _limits(field: dict[str, Any]) -> str:
         return f"one of {', '.join(map(str, field['choices']))}" if field["choices"] else ""
     words = [field.get("range", "")]
     if ends := field.get("search"):
-        words.append(f"searched from {_number(ends[0])} to {_number(ends[1])}" + (", log scale" if field["scale"] == "log" else ""))
+        scale = ", log scale" if field["scale"] == "log" else ""
+        words.append(f"searched from {_number(ends[0])} to {_number(ends[1])}{scale}")
     words.append(f"unit: {field['unit']}" if field.get("unit") else "")
     return "; ".join(w for w in words if w)

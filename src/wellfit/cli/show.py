@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wellfit.cli.guard import quoted_path
 from wellfit.report.artefacts import as_interval, as_list, as_map, as_number
-from wellfit.report.numbers import DASH, Metric, count, metric_of, plain, seconds
+from wellfit.report.numbers import Metric, count, metric_of, plain, seconds
 from wellfit.report.recipes import part_words, parts
 from wellfit.report.scores import Gain, Score, Scores
 
@@ -34,7 +34,8 @@ def show_summary(summary: Mapping[str, Any], path: Path, *, brief: bool = False)
     rows = as_number(as_map(summary.get("n")).get("test"))
     verdict = as_map(summary.get("verdict"))
     pieces: list[Any] = [Text(str(verdict.get("text") or ""), style="bold"), Text(""), methods(summary, scores),
-                         Text(f"{metric.name} on {count(rows)} test rows that no choice ever saw; {metric.direction}", style="dim")]
+                         Text(f"{metric.name} on {count(rows)} test rows that no choice ever saw; {metric.direction}",
+                              style="dim")]
     if bought := attribution(summary, metric):
         pieces += [Text(""), Text("What each part of the recipe buys", style="bold"), bought,
                    Text("the part left out, paired seeds, on the validation rows", style="dim")]
@@ -95,7 +96,8 @@ def methods(summary: Mapping[str, Any], scores: Scores) -> Table:
         score = Score.read(value)
         if score.test is not None:
             names = _BASELINES.get(key, {})
-            add(names.get(str(summary.get("task")), names.get("", key.replace("_", " "))), score, _gain({}, score, scores), "dim")
+            label = names.get(str(summary.get("task")), names.get("", key.replace("_", " ")))
+            add(label, score, _gain({}, score, scores), "dim")
     return table
 
 
@@ -122,7 +124,8 @@ def attribution(summary: Mapping[str, Any], metric: Metric) -> Table | None:
     for row in found:
         ends = as_interval(row.get("ci"))
         gain = Gain(as_number(row.get("effect")), ends)
-        table.add_row(Text(f"  {str(row.get('regularizer')).replace('_', ' ')}"), Text(str(row.get("value") or ""), style="dim"),
+        name = str(row.get("regularizer")).replace("_", " ")
+        table.add_row(Text(f"  {name}"), Text(str(row.get("value") or ""), style="dim"),
                       Text(metric.gain(gain.value, unit=False), style={1: "green", -1: "red", 0: ""}[gain.settled]),
                       Text("" if ends is None else metric.gain_interval(ends, unit=False), style="dim"),
                       Text("" if row.get("keep") else "buys nothing", style="yellow"))
@@ -143,14 +146,13 @@ def recipe(summary: Mapping[str, Any]) -> Any:
 
 def places(path: Path) -> list[tuple[str, str]]:
     """Where the results are, and what to do with them next."""
-    folder = quoted_path(path)
-    rows = [("report", quoted_path(path / "report.html")), ("recipe", quoted_path(path / "best" / "recipe.yaml")),
-            ("predict", f"wellfit predict {folder} NEW.csv --out PRED.csv")]
-    return [row for row in rows if row[0] == "predict" or (path / ("report.html" if row[0] == "report" else "best/recipe.yaml")).exists()]
+    found = [(label, path / name) for label, name in (("report", "report.html"), ("recipe", "best/recipe.yaml"))]
+    return [(label, quoted_path(file)) for label, file in found if file.exists()] + [
+        ("predict", f"wellfit predict {quoted_path(path)} NEW.csv --out PRED.csv")]
 
 
 def cost_words(summary: Mapping[str, Any]) -> str:
     """How much work it was."""
     cost = as_map(summary.get("cost"))
-    rate = as_number(cost.get("seconds"))
-    return f"{count(cost.get('configurations'))} configurations, {count(cost.get('epochs'))} epochs, {seconds(rate)}" if cost else DASH
+    return (f"{count(cost.get('configurations'))} configurations, {count(cost.get('epochs'))} epochs, "
+            f"{seconds(cost.get('seconds'))}")

@@ -26,14 +26,16 @@ _DATA, _NETWORK, _SEARCH, _OUTPUT = "Data", "Network and training", "Search", "O
 
 
 def tune(
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help="A csv, csv.gz, tsv or parquet file.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="A csv, csv.gz, tsv or parquet file.",
+                                               show_default=False)] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", metavar="COL", help="The column to predict.",
                                                rich_help_panel=_DATA)] = None,
     budget: Annotated[str | None, typer.Option("--budget", "-b", metavar="TIME|WORK", rich_help_panel=_SEARCH,
                                                help="Wall-clock time (90s, 3m, 1h) or work (200c: configurations); with work, "
                                                     "a seed repeats a run exactly. \\[default: 3m]")] = None,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="RUN", rich_help_panel=_OUTPUT,
-                                            help="The run directory. \\[default: the next free one under wellfit-runs]")] = None,
+                                            help="The run directory. \\[default: the next free one under "
+                                                 "wellfit-runs]")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the split, the start weights and all draws. \\[default: 0]",
                                              rich_help_panel=_SEARCH)] = None,
     task: Annotated[str | None, typer.Option("--task", help="binary, multiclass or regression. \\[default: from the target]",
@@ -42,8 +44,8 @@ def tune(
                                                help="balanced_accuracy, accuracy or log_loss; rmse or r2. \\[default: "
                                                     "balanced_accuracy, or rmse for numbers]")] = None,
     class_weights: Annotated[str | None, typer.Option("--class-weights", rich_help_panel=_NETWORK,
-                                                      help="balanced (by inverse frequency) or none. \\[default: what suits the "
-                                                           "metric]")] = None,
+                                                      help="balanced (by inverse frequency) or none. \\[default: what suits "
+                                                           "the metric]")] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="COL", rich_help_panel=_DATA,
                                               help="Rows with the same value here are never split.")] = None,
     time: Annotated[str | None, typer.Option("--time", metavar="COL", rich_help_panel=_DATA,
@@ -63,8 +65,8 @@ def tune(
     batch_size: Annotated[int | None, typer.Option("--batch-size", rich_help_panel=_NETWORK,
                                                    help="\\[default: from the size of the data]")] = None,
     folds: Annotated[int | None, typer.Option("--folds", rich_help_panel=_SEARCH,
-                                              help="Of the cross-validation; 1 is a single validation part. \\[default: from the "
-                                                   "size of the data]")] = None,
+                                              help="Of the cross-validation; 1 is a single validation part. "
+                                                   "\\[default: from the size of the data]")] = None,
     encoding: Annotated[str | None, typer.Option("--encoding", rich_help_panel=_NETWORK,
                                                  help="Of numbers: plain, piecewise or auto. \\[default: auto]")] = None,
     workers: Annotated[int | None, typer.Option("--workers", rich_help_panel=_SEARCH,
@@ -82,10 +84,10 @@ def tune(
     intervals on rows that no choice ever saw. Ctrl-C ends early with the best so far; a killed run resumes.
     """
     given: dict[str, Any] = {
-        "target": target, "budget": budget, "out": out, "seed": seed, "task": task, "metric": metric, "class_weights": class_weights,
-        "group": group, "time": time, "test": test, "drop": drop, "regularizers": regularizers, "hidden": hidden,
-        "activation": activation, "epochs": epochs, "batch_size": batch_size, "folds": folds, "encoding": encoding,
-        "overwrite": overwrite or None}
+        "target": target, "budget": budget, "out": out, "seed": seed, "task": task, "metric": metric,
+        "class_weights": class_weights, "group": group, "time": time, "test": test, "drop": drop,
+        "regularizers": regularizers, "hidden": hidden, "activation": activation, "epochs": epochs,
+        "batch_size": batch_size, "folds": folds, "encoding": encoding, "overwrite": overwrite or None}
     given = {name: value for name, value in given.items() if value is not None and value != []}
     session = Session(json=json, quiet=quiet)
     with guarded(debug, session.resume_command):
@@ -190,4 +192,5 @@ def _check_data(data: str | None, target: str | None) -> None:
         columns = [str(c) for c in read_frame(data).columns]
         shown = ", ".join(columns[:12]) + (f" and {len(columns) - 12} more" if len(columns) > 12 else "")
         raise WellfitError("tune needs to know which column to predict.", received=f"{data} with the columns {shown}",
-                           expected="--target COL", action=f"wellfit tune {quoted_path(data)} --target {quoted_path(columns[-1])}")
+                           expected="--target COL",
+                           action=f"wellfit tune {quoted_path(data)} --target {quoted_path(columns[-1])}")

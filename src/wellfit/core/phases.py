@@ -140,6 +140,8 @@ class Regularizer:
         requires: names it cannot do without, with the reason.
         per_weight: whether it acts on selected weights (and has a ``select`` field), so that it may appear once per
             selection rather than once per recipe.
+        elementwise: whether what it does to a weight depends on no other weight, so that a population may hand it all weight
+            matrices in one flat piece.
     """
 
     order: ClassVar[int] = 50

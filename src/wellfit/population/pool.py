@@ -58,7 +58,7 @@ class _Site:
             report(sum(len(run.ids) for run in runs), sum(epochs) // len(epochs) if epochs else at)
 
         complete = all([run.advance(epoch, deadline, told) for run in runs])
-        return complete, {n: replace(r, outputs=None, extra=None, weights=None)
+        return complete, {n: replace(r, outputs=None, extra=None, trail=None, weights=None)
                           for run in self.runs.values() for n, r in run.records.items()}
 
     def keep(self, numbers: Sequence[int]) -> None:

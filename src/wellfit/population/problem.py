@@ -45,7 +45,7 @@ class Objective:
             square = (outputs.squeeze(-1) - targets).square().mean(-1)
             return square.sqrt() if self.metric == "rmse" else square / targets.var(unbiased=False)
         if self.metric == "log_loss":
-            return cross_entropy(outputs, targets)
+            return cross_entropy(outputs, targets.expand(outputs.shape[:-1]))
         right = (outputs.argmax(-1) == targets).to(outputs.dtype)
         if self.metric == "accuracy":
             return 1 - right.mean(-1)

@@ -50,6 +50,7 @@ class Stack:
         self.inputs = problem.inputs.to(dtype)
         self.targets = problem.targets.to(dtype) if problem.objective.task == "regression" else problem.targets
         self.epoch = self.step = 0
+        self.trail: dict[int, np.ndarray] = {}  # validation outputs after the last epoch, by row
         spec, count = problem.network, len(members)
         self.infos = spec.infos(self.norm, problem.feature_groups)
         self.described = {**self.infos, MATRICES: WeightInfo(MATRICES, "linear")}
@@ -129,6 +130,7 @@ class Stack:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the members; the others leave the computation."""
         index = torch.as_tensor(list(rows), dtype=torch.long, device=self.device)
+        self.trail = {}
         where = {id(s): s for s in self.slots}
         self.members = [self.members[r] for r in rows]
         self.streams = self.streams.keep(rows)
@@ -351,9 +353,17 @@ class Stack:
                 if len(rows):
                     values = self.outputs(rows, who.tolist(), weights, statistics)
                     targets = self.targets[rows]
+                    if part == "validation":
+                        self._leave_trail(who, values)
                     out[f"{part}_loss"][who] = objective.loss(values, targets.expand(len(who), -1)).double().cpu().numpy()
                     out[f"{part}_error"][who] = objective.error(values, targets).double().cpu().numpy()
         return out
+
+    def _leave_trail(self, who: np.ndarray, values: Tensor) -> None:
+        """Keep the validation outputs of members that stop early: where their epoch is chosen is not where it may be judged."""
+        for position, row in enumerate(who):
+            if len(self.problem.folds) > 1 and any(s.present[row] for s in self._slots("monitor")):
+                self.trail[int(row)] = values[position].float().cpu().numpy()
 
     def _observe(self, metrics: dict[str, np.ndarray]) -> None:
         self.best_epoch = np.where(self.stopped, self.best_epoch, self.epoch)

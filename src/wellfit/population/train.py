@@ -22,6 +22,7 @@ from wellfit.population.problem import Member, MetricNames, Problem
 from wellfit.population.slots import structure_key
 from wellfit.population.stack import Stack
 
+_ARRAYS = ("outputs", "extra", "trail")
 CHECKPOINT_SECONDS = 2.0
 _DEFAULT_CACHE = 16 * 2**20
 
@@ -35,6 +36,7 @@ class Record:
         best_epoch: the epoch whose weights count.
         ended: whether training is over (last epoch, early stop).
         outputs: (n_validation, C) outputs of the returned weights on the fold's validation rows.
+        trail: (epochs, n_validation, C) the same after every epoch, for members of a cross-validation that stop early.
         extra: (m, C) outputs on the rows asked for at the end.
         weights: parameters and batch-norm statistics by name, when asked for.
     """
@@ -44,6 +46,7 @@ class Record:
     ended: bool = False
     outputs: np.ndarray | None = None
     extra: np.ndarray | None = None
+    trail: np.ndarray | None = None
     weights: dict[str, np.ndarray] | None = None
 
     @property
@@ -130,6 +133,7 @@ class StackRun:
         self.ids = list(members)
         self.seconds = 0.0
         self.member_epochs = 0
+        self._trails: dict[int, list[np.ndarray]] = {}
         self._saved_at = time.monotonic()
         self.stack: Stack | None = None
         if not (checkpoint and self._restore()):
@@ -146,6 +150,8 @@ class StackRun:
             for row, number in enumerate(self.ids):
                 for name in MetricNames:
                     self.records[number].history[name].append(float(metrics[name][row]))
+                if row in stack.trail:
+                    self._trails.setdefault(number, []).append(stack.trail[row])
             self.member_epochs += len(self.ids)
             self._close_finished()
             self.seconds += time.perf_counter() - started
@@ -169,6 +175,7 @@ class StackRun:
     def _keep_rows(self, rows: list[int]) -> None:
         assert self.stack is not None
         self.ids = [self.ids[r] for r in rows]
+        self._trails = {n: t for n, t in self._trails.items() if n in set(self.ids)}
         if rows:
             self.stack.keep(rows)
         else:
@@ -194,6 +201,8 @@ class StackRun:
                 record.ended, record.best_epoch = True, int(stack.best_epoch[row])
                 record.outputs = None if outputs is None else outputs[position]
                 record.extra = None if extra is None else extra[position]
+                if (steps := self._trails.pop(self.ids[row], None)) is not None:
+                    record.trail = np.stack(steps)
                 if self.wants.weights:
                     record.weights = {n: v[row].numpy().copy() for n, v in weights.views.items()}
                     record.weights.update({_statistic_name(n): v[row].numpy().copy() for n, v in statistics.views.items()})
@@ -209,12 +218,14 @@ class StackRun:
         described: dict[str, Any] = {}
         for number, record in self.records.items():
             described[str(number)] = {"history": record.history, "best_epoch": record.best_epoch, "ended": record.ended}
-            for name in ("outputs", "extra"):
+            for name in _ARRAYS:
                 value = getattr(record, name)
                 if value is not None:
                     tensors[f"record.{number}.{name}"] = torch.from_numpy(np.ascontiguousarray(value))
             for name, value in (record.weights or {}).items():
                 tensors[f"record.{number}.weights.{name}"] = torch.from_numpy(value)
+        for number, steps in self._trails.items():
+            tensors[f"trail.{number}"] = torch.from_numpy(np.stack(steps))
         meta = {"ids": self.ids, "records": described, "seconds": self.seconds, "member_epochs": self.member_epochs}
         temporary = self.checkpoint.with_suffix(".tmp")
         save_file(tensors, temporary, metadata={"state": json.dumps(meta)})
@@ -234,10 +245,12 @@ class StackRun:
         for number, row in meta["records"].items():
             self.records[int(number)] = record = Record(row["history"], row["best_epoch"], row["ended"])
             prefix = f"record.{number}."
-            record.outputs, record.extra = (tensors[prefix + n].numpy() if prefix + n in tensors else None
-                                            for n in ("outputs", "extra"))
+            for name in _ARRAYS:
+                if prefix + name in tensors:
+                    setattr(record, name, tensors[prefix + name].numpy())
             weights = {k[len(prefix) + 8:]: v.numpy() for k, v in tensors.items() if k.startswith(prefix + "weights.")}
             record.weights = weights or None
+        self._trails = {int(k[6:]): list(v.numpy()) for k, v in tensors.items() if k.startswith("trail.")}
         if self.ids:
             stack = Stack(self.problem, [self.all[n] for n in self.ids])
             stack.load_state({k[6:]: v for k, v in tensors.items() if k.startswith("stack.")})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 from collections.abc import Callable
@@ -91,7 +92,8 @@ class Bar:
     def begin(self, prepared: Prepared, settings: Settings, run: Path) -> None:
         self._metric = prepared.metric
         warned = sum(note.level == "warning" for note in prepared.notes)
-        self._print(f"{prepared.table!r}" + (f", {warned} warning{'s' * (warned != 1)} (see {run / 'run.json'})" if warned else ""))
+        more = f", {warned} warning{'s' * (warned != 1)} (see {run / 'run.json'})" if warned else ""
+        self._print(f"{prepared.table!r}{more}")
 
     def stage(self, title: str) -> None:
         short, _, more = title.partition(": ")
@@ -159,7 +161,8 @@ class Bar:
         if self._budget:
             share = self._elapsed() / self._budget
         else:
-            low, high = next(((a, b) for name, a, b in _STAGES if self._title.startswith(name)), (self._fraction, self._fraction))
+            here = (self._fraction, self._fraction)
+            low, high = next(((a, b) for name, a, b in _STAGES if self._title.startswith(name)), here)
             inside = self._training.epoch / max(self._training.epochs, 1) if self._training else 0.0
             if self._title.startswith("searching") and self._wanted:
                 inside = (self._done + 20 * inside) / self._wanted
@@ -247,15 +250,13 @@ def _fold(text: str, width: int) -> list[str]:
 def _notebook_display() -> Any:
     """Something in the cell's output that can be replaced, without widgets; None where IPython is not to be had."""
     try:
-        from IPython.display import display
+        return importlib.import_module("IPython.display").display(_html("starting"), display_id=True)
     except ImportError:
         return None
-    return display(_html("starting"), display_id=True)
 
 
 def _html(text: str) -> Any:
     import html
 
-    from IPython.display import HTML
-
-    return HTML(f'<pre style="line-height:1.4">{html.escape(text)}</pre>')
+    shown = f'<pre style="line-height:1.4">{html.escape(text)}</pre>'
+    return importlib.import_module("IPython.display").HTML(shown)

@@ -91,7 +91,7 @@ class Settings:
         configurations needs all the judged rows it can get.
         """
         best = self
-        for share, count in ((1.0, 5), (0.6, 5), (0.4, 5), (0.4, 3), (0.25, 3), (0.4, 1), (0.25, 1), (0.15, 1)):
+        for share, count in ((1.0, 5), (0.6, 5), (0.4, 5), (0.4, 3), (0.25, 3), (0.15, 3), (0.25, 1), (0.15, 1)):
             best = replace(self, epochs=max(8, round(self.epochs * share)) if epochs else self.epochs,
                            folds=min(count, self.folds) if folds else self.folds)
             if best.folds * best.epochs <= allowed:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import Hyper, hypers
 from wellfit.core.phases import Regularizer
 from wellfit.core.recipe import Recipe
@@ -110,6 +111,10 @@ class Space:
             lookup(name)
         allowed = {n for c in _CHOICES for n in c.options} - barred
         if only is not None:
+            if unfit := sorted(set(only) - allowed):
+                raise WellfitError(f"Not to be searched here: {', '.join(unfit)}.", received=", ".join(only),
+                                   expected=", ".join(sorted(allowed)),
+                                   action="label smoothing needs classes; skips need neighbouring hidden layers of one width")
             allowed &= set(only)
             if "stochastic_depth" in allowed:
                 allowed.add("skip_connections")

@@ -22,7 +22,7 @@ from wellfit.search.rundir import RunDirectory
 from wellfit.search.selection import Candidate, greedy_ensemble, paired, simplest_within, spread
 from wellfit.search.settings import Budget, Settings
 from wellfit.search.space import Space
-from wellfit.search.summary import Findings, write_artefacts
+from wellfit.search.summary import MOST_SEEDS, Findings, write_artefacts
 from wellfit.search.trainer import Fit, Outcome, Trainer
 
 # of a time budget: search, then finalists, then (planned, and at the latest) refits end here
@@ -33,6 +33,12 @@ _KEEP = 0.5
 _ENSEMBLE_POOL = 24
 
 
+def space_of(prepared: Prepared, settings: Settings, regularizers: list[str] | None) -> Space:
+    """What is searched for this task and this network; an error when ``regularizers`` holds what fits neither."""
+    keeps_width = any(a == b for a, b in zip(settings.hidden, settings.hidden[1:], strict=False))
+    return Space(regression=not prepared.classes, keeps_width=keeps_width, only=tuple(regularizers) if regularizers else None)
+
+
 class Search:
     """One search over one run directory. Every job's result is kept, so that a resumed search repeats none of them."""
 
@@ -41,8 +47,7 @@ class Search:
         self.run, self.prepared, self.settings, self.budget = run, prepared, settings, budget
         self.trainer, self.listener, self.seed = trainer, listener, seed
         self.trainer.on_progress = listener.progress
-        self.space = Space(regression=not prepared.classes, keeps_width=len(set(settings.hidden)) < len(settings.hidden),
-                           only=tuple(regularizers) if regularizers else None)
+        self.space = space_of(prepared, settings, regularizers)
         self.scorer = trainer.scorer
         self.resamples = self.scorer.resamples(_RESAMPLES, seed)
         self.outcomes: dict[int, Outcome] = {}
@@ -261,7 +266,8 @@ class Search:
         """Train what is to be reported on all development rows, and read the test rows."""
         assert findings.best is not None and findings.unregularized is not None and findings.simplest is not None
         wanted: list[tuple[Candidate, int]] = [(findings.unregularized, 0), (findings.best, 0)]
-        wanted += [(c, 0) for c, _ in findings.ensemble] + [(findings.simplest, 0)]
+        wanted += [(c, s) for c, times in findings.ensemble for s in range(min(times, MOST_SEEDS))]
+        wanted += [(findings.simplest, 0)]
         seeds = range(1, self.settings.final_seeds)
         wanted += [(c, s) for s in seeds for c in (findings.unregularized, findings.best)]
         for name in sorted(self.space.allowed):
@@ -292,17 +298,19 @@ class Search:
         size = 2
         while order and size > 0:
             job = f"refit-{wave}"
-            if (known := self.run.load_job(job)) is not None:
-                size = len(known[0]["records"])
+            if (planned := self.run.load_job(f"{job}-size")) is not None:  # what was begun before a kill goes on
+                size = planned[0]["size"]
+            else:
+                self.run.save_job(f"{job}-size", {"size": size}, {})
             jobs = [(c.configuration, s, max(1, round(c.epochs)) if "early_stopping" in c.configuration.recipe else None)
                     for c, s in order[:size]]
             begun = time.monotonic()
-            for _ in range(2):  # an interrupt here starts the wave again, once
+            for _ in range(2):  # an interrupt starts the first wave again, once, and ends a later one
                 done = False
                 with self._interruptible():
                     fits += self.trainer.refit(job, problem, jobs, test, self._deadline(REFIT_SHARE) if wave else None)
                     done = True
-                if done:
+                if done or wave:
                     break
             order, wave = order[size:], wave + 1
             size = self._affordable(len(order), (time.monotonic() - begun) / len(jobs))

@@ -21,6 +21,7 @@ from wellfit.search.settings import Settings
 from wellfit.search.trainer import Fit, Outcome, Trainer
 
 FORMAT = 1
+MOST_SEEDS = 3  # networks that one configuration may send into the ensemble
 
 
 @dataclass
@@ -45,6 +46,14 @@ class Findings:
 
     def fit(self, candidate: Candidate | None, seed: int = 0) -> Fit | None:
         return None if candidate is None else self.fits.get((candidate.configuration.key, seed))
+
+    def ensemble_fits(self) -> list[tuple[Fit, float]]:
+        """The networks of the ensemble with their weights: a configuration picked several times sends several seeds."""
+        out: list[tuple[Fit, float]] = []
+        for candidate, times in self.ensemble:
+            own = [f for s in range(min(times, MOST_SEEDS)) if (f := self.fit(candidate, s)) is not None]
+            out += [(f, times / len(own)) for f in own]
+        return out
 
     def paired_fits(self, candidate: Candidate, other: Candidate) -> list[tuple[Fit, Fit]]:
         """Refits of both with the same seeds."""
@@ -116,12 +125,13 @@ def _save_models(run: RunDirectory, prepared: Prepared, settings: Settings, trai
     if found.best is not None and "best" in networks:
         save_networks(run.file("best/model.safetensors"), {"": networks["best"]})
         write_atomically(run.file("best/recipe.yaml"), recipe_yaml(found.best, settings, trainer, prepared))
-    members = {f"{n}": (found.fit(c), times) for n, (c, times) in enumerate(found.ensemble)}
-    held = {k: (f, times) for k, (f, times) in members.items() if f is not None}
+    held = found.ensemble_fits()
     if len(held) > 1:
-        save_networks(run.file("ensemble/model.safetensors"), {k: _network(prepared, trainer, f) for k, (f, _) in held.items()})
+        save_networks(run.file("ensemble/model.safetensors"),
+                      {str(n): _network(prepared, trainer, f) for n, (f, _) in enumerate(held)})
         run.write_json("ensemble/members.json", {"format": FORMAT, "members": [
-            {"key": k, "weight": times, "recipe": f.configuration.to_mapping()} for k, (f, times) in held.items()]})
+            {"key": str(n), "weight": weight, "seed": f.seed, "recipe": f.configuration.to_mapping()}
+            for n, (f, weight) in enumerate(held)]})
     return networks
 
 
@@ -187,11 +197,10 @@ def _summary(prepared: Prepared, settings: Settings, trainer: Trainer, found: Fi
 
 
 def _ensemble(found: Findings, tester: Tester) -> dict[str, Any]:
-    held = [(f, times) for c, times in found.ensemble if (f := found.fit(c)) is not None]
+    held = found.ensemble_fits()
     if len(held) < 2:
         return {"members": len(held), "test": None, "ci": None}
-    total = sum(times for _, times in held)
-    mean = np.sum([times * f.predictions for f, times in held], axis=0) / total  # type: ignore[operator]
+    mean = np.sum([weight * f.predictions for f, weight in held], axis=0) / sum(w for _, w in held)  # type: ignore[operator]
     score, ci = tester.of_predictions(mean)
     plain = found.fit(found.unregularized)
     gain = tester.gain([(plain.predictions, mean)]) if plain is not None else None  # type: ignore[list-item]

@@ -124,6 +124,8 @@ class Trainer:
 
             records = self.pool.train(self.key, self.problem, members, rungs=rungs, choose=choose if rungs else None,
                                       deadline=deadline, folder=self.run.job_folder(job) / stamp, progress=self.on_progress)
+            for first in range(0, len(members), folds):
+                _judge_elsewhere([records[first + f] for f in range(folds)])
             meta, arrays = _pack(records)
             meta |= {"pruned": pruned, "member_epochs": self.pool.member_epochs - before, "members": stamp}
             self.run.save_job(job, meta, arrays)
@@ -207,6 +209,20 @@ def _by_configuration(records: Mapping[int, Record], size: int) -> dict[int, dic
     for number in sorted(records):
         out.setdefault(number // size, {})[number] = records[number]
     return out
+
+
+def _judge_elsewhere(records: Sequence[Record]) -> None:
+    """Judge each fold of a configuration that stops early at the epoch its *other* folds chose.
+
+    At the epoch chosen on the very rows that judge it, early stopping would look better than it is; a refit, too, stops at an
+    epoch that was chosen elsewhere.
+    """
+    if len(records) < 2 or any(r.trail is None or not r.ended for r in records):
+        return
+    for f, record in enumerate(records):
+        assert record.trail is not None
+        others = [r.best_epoch for n, r in enumerate(records) if n != f]
+        record.outputs = record.trail[min(max(1, round(float(np.mean(others)))), len(record.trail)) - 1]
 
 
 def _mean_history(records: Sequence[Record]) -> dict[str, list[float]]:

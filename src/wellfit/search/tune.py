@@ -27,7 +27,7 @@ from wellfit.search.prepare import Prepared, check_metric, describe_data, prepar
 from wellfit.search.result import TuneResult
 from wellfit.search.rundir import FORMAT, RunDirectory, command_line, environment, now
 from wellfit.search.settings import Budget, Settings
-from wellfit.search.stages import Search
+from wellfit.search.stages import Search, space_of
 from wellfit.search.trainer import Trainer
 
 _ENCODINGS = ("auto", "plain", "piecewise")
@@ -93,6 +93,7 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
                            drop=asked["drop"], test=asked["test"])
         check_metric(asked["metric"], table.task)
         prepared, settings = _prepared(table, asked, run)
+        space_of(prepared, settings, asked["regularizers"])
         if run is None:
             run = RunDirectory.create(out if out is not None else _next_free(table.name), overwrite=overwrite)
         return _run(run, asked, prepared, settings, workers, listener, started)
@@ -184,7 +185,7 @@ def _prepared(table: Table, asked: dict[str, Any], run: RunDirectory | None) -> 
 
 
 def _fitted(prepared: Prepared, settings: Settings, seconds: float, workers: int, asked: dict[str, Any]) -> Settings:
-    """Fewer epochs and folds, until the comparison of all methods fits a third of a time budget.
+    """Fewer epochs and folds, until the comparison of all methods fits about a third of a time budget.
 
     What an epoch costs is measured on a stack for a moment.
     """
@@ -195,7 +196,7 @@ def _fitted(prepared: Prepared, settings: Settings, seconds: float, workers: int
     begun = clock.perf_counter()
     stack.run_epoch()
     each = (clock.perf_counter() - begun) / size
-    allowed = 0.3 * seconds * workers / (32 * each)  # epochs of all folds together, for about 32 configurations
+    allowed = 0.35 * seconds * workers / (32 * each)  # epochs of all folds together, for about 32 configurations
     return settings.within(allowed, epochs=asked["epochs"] is None, folds=asked["folds"] is None)
 
 

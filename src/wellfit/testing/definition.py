@@ -71,8 +71,9 @@ def check_declarations(subject: Subject) -> None:
         if declared.search is not None:
             low, high = declared.search
             assert low < high, f"{name}: the search range is empty"
-            assert declared.accepts(low) and declared.accepts(high), f"{name}: the search range leaves the legal range"
-            assert math.isfinite(low) and math.isfinite(high), f"{name}: the search range is not finite"
+            for end in (low, high):
+                assert declared.accepts(end), f"{name}: the search range leaves the legal range"
+                assert math.isfinite(end), f"{name}: the search range is not finite"
             assert declared.scale == "linear" or low > 0, f"{name}: a log scale starts above 0"
     if subject.phases != ("rewrite",):
         assert any(h.has_neutral for h in subject.fields.values()), \

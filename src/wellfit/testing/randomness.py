@@ -34,7 +34,8 @@ def check_determinism(subject: Subject) -> None:
         "the same draw gave two results: randomness from elsewhere, or state"
     if draw._used == 0:
         return  # it asks for no random values
-    for what, others in (("step", [draw_of(part, step=n) for n in range(1, 20)]), ("seed", [draw_of(part, n) for n in range(4, 23)])):
+    steps, seeds = [draw_of(part, step=n) for n in range(1, 20)], [draw_of(part, n) for n in range(4, 23)]
+    for what, others in (("step", steps), ("seed", seeds)):
         assert any(not all(same(a, b) for a, b in zip(first, _results(subject, other), strict=True)) for other in others), \
             f"another {what} gave the same result"
 

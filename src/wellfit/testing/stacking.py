@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from wellfit.core.draws import Streams
-from wellfit.core.phases import Batch, Part
+from wellfit.core.phases import Batch, Part, WeightInfo
 from wellfit.testing.networks import act, acts_inside
 from wellfit.testing.subject import (
     Subject,
@@ -40,6 +40,27 @@ def check_stacked_step(subject: Subject) -> None:
             for k, setting in enumerate(settings):
                 setting.update_(expected[k], info, setting.values_at(0.5), alone[k])  # type: ignore[attr-defined]
                 _equal(weight[k], expected[k], f"{info.name} {shape}, {kind}, member {k}")
+
+
+@check("what says it acts on each weight alone does so on all matrices in one flat piece, as the population calls it",
+       lambda s: s.part.elementwise and s.has("step", "gradient"))
+def check_elementwise(subject: Subject) -> None:
+    assert subject.part.per_weight, "elementwise goes with per_weight"
+    settings, shape = subject.variants(), (3, 4)
+    h, piece = subject.stacked(settings), WeightInfo("matrices", "linear")
+    info, _ = subject.infos()[0]
+    weight, gradient = normal((len(settings), *shape), seed=3), normal((len(settings), *shape), seed=4)
+    if subject.has("step"):
+        for (kind, whole, _), (_, flat, _) in zip(member_contexts(len(settings), shape), member_contexts(len(settings), (12,))):
+            shaped, piecewise = weight.clone(), weight.flatten(1).clone()
+            subject.part.update_(shaped, info, h, whole)  # type: ignore[attr-defined]
+            subject.part.update_(piecewise, piece, h, flat)  # type: ignore[attr-defined]
+            _equal(piecewise, shaped.flatten(1), kind)
+    if subject.has("gradient"):
+        parts = [Part(info, weight, gradient.clone()), Part(piece, weight.flatten(1), gradient.flatten(1).clone())]
+        for part in parts:
+            subject.part.adjust_gradients_([part], h)  # type: ignore[attr-defined]
+        _equal(parts[1].gradient, parts[0].gradient.flatten(1), "gradient")
 
 
 @check("K stacked gradient phases are K gradient phases alone", lambda s: s.has("gradient"))
@@ -125,5 +146,5 @@ def check_stacked_monitor(subject: Subject) -> None:
                     assert np.array_equal(value[0], state[name][k], equal_nan=True), f"state {name} of member {k}"
 
 
-CHECKS = (check_stacked_step, check_stacked_gradient, check_stacked_batch, check_stacked_network, check_stacked_average,
+CHECKS = (check_stacked_step, check_elementwise, check_stacked_gradient, check_stacked_batch, check_stacked_network, check_stacked_average,
           check_stacked_monitor)

@@ -197,7 +197,8 @@ def check_prox_nonexpansive(subject: Subject) -> None:
             before = ((a - b).square() * inverse).sum().sqrt()
             moved = _update(subject, a, info, h, context) - _update(subject, b, info, h, context)
             after = (moved.square() * inverse).sum().sqrt()
-            assert float(after) <= float(before) * (1 + 1e-12) + 1e-15, f"{where}: {float(before):.6g} became {float(after):.6g}"
+            assert float(after) <= float(before) * (1 + 1e-12) + 1e-15, \
+                f"{where}: {float(before):.6g} became {float(after):.6g}"
 
 
 @check("above a critical strength everything is exactly zero, just below it is not",

@@ -82,7 +82,7 @@ class Subject:
         """Whether what it selects is there in ``model``."""
         infos = [info for info, _ in describe_parameters(model).values()]
         return all(any(matches(i, p.select) for i in infos)  # type: ignore[attr-defined]
-                   for p in self.recipe if p.per_weight)
+                   for p in (*self.companions, self.part) if p.per_weight)
 
     # ---- values
 
