@@ -92,6 +92,14 @@ class MixesMembers(Sparse):
 
 
 @dataclass(frozen=True)
+class NotElementwise(Sparse):
+    elementwise: ClassVar[bool] = True
+
+    def update_(self, weight: Tensor, info: WeightInfo, h: Values, context: StepContext) -> None:
+        weight.mul_(1 - 0.1 * over(h.strength, weight) * weight.abs().mean(-1, keepdim=True))
+
+
+@dataclass(frozen=True)
 class WrongDerivative(Regularizer):
     strength: float = strength()
     select: str = selection()
@@ -260,12 +268,12 @@ class Drifting(Regularizer):
 WRONG: list[tuple[type[Regularizer], str]] = [
     (TwiceTheThreshold, "prox_minimises"), (TwiceTheThreshold, "prox_against_optimiser"), (LearningRateOnly, "prox_minimises"),
     (NeverQuiteZero, "critical_strength"), (OutOfPlace, "step_dtype"), (MixesMembers, "stacked_step"),
-    (MixesMembers, "neutral_step_stacked"), (WrongDerivative, "penalty_gradient"), (SoftBall, "projection"),
-    (SoftBall, "neutral_step"), (GlobalNoise, "determinism"), (WritesIntoTheBatch, "batch_untouched"),
-    (SameNoiseForAll, "stacked_batch"), (DoublePrecision, "batch_untouched"), (Unscaled, "unbiased"),
-    (KeepsAtTheRate, "keep_rate"), (ForgetsNeutral, "declarations"), (Undeclared, "frozen"), (IllegalNeutral, "declarations"),
-    (SearchesBeyond, "declarations"), (Unvalidated, "validation"), (Remembers, "frozen"), (LosesDigits, "round_trip"),
-    (Stopping, "stacked_monitor"), (Drifting, "stacked_average"), (Sparse, "docstring"),
+    (MixesMembers, "neutral_step_stacked"), (NotElementwise, "elementwise"), (WrongDerivative, "penalty_gradient"),
+    (SoftBall, "projection"), (SoftBall, "neutral_step"), (GlobalNoise, "determinism"),
+    (WritesIntoTheBatch, "batch_untouched"), (SameNoiseForAll, "stacked_batch"), (DoublePrecision, "batch_untouched"),
+    (Unscaled, "unbiased"), (KeepsAtTheRate, "keep_rate"), (ForgetsNeutral, "declarations"), (Undeclared, "frozen"),
+    (IllegalNeutral, "declarations"), (SearchesBeyond, "declarations"), (Unvalidated, "validation"), (Remembers, "frozen"),
+    (LosesDigits, "round_trip"), (Stopping, "stacked_monitor"), (Drifting, "stacked_average"), (Sparse, "docstring"),
 ]
 
 

@@ -92,8 +92,9 @@ def test_nearest() -> None:
 def test_phases_of_each() -> None:
     expected = {
         "batch_norm": {"rewrite"}, "cut_mix": {"batch"}, "cutout": {"batch"}, "dropout": {"hidden"},
-        "early_stopping": {"monitor"}, "elastic_net": {"penalty", "step"}, "ema": {"average"}, "gradient_clipping": {"gradient"},
-        "group_lasso": {"penalty", "step"}, "input_noise": {"batch"}, "l1": {"penalty", "step"}, "l2": {"penalty", "gradient"},
-        "label_smoothing": {"batch"}, "max_norm": {"step"}, "mixup": {"batch"}, "skip_connections": {"rewrite"},
-        "stochastic_depth": {"branch"}, "swa": {"average"}, "weight_decay": {"step"}}
+        "early_stopping": {"monitor"}, "elastic_net": {"penalty", "step"}, "ema": {"average"},
+        "gradient_clipping": {"gradient"}, "group_lasso": {"penalty", "step"}, "input_noise": {"batch"},
+        "l1": {"penalty", "step"}, "l2": {"penalty", "gradient"}, "label_smoothing": {"batch"}, "max_norm": {"step"},
+        "mixup": {"batch"}, "skip_connections": {"rewrite"}, "stochastic_depth": {"branch"}, "swa": {"average"},
+        "weight_decay": {"step"}}
     assert {n: set(phases_of(c)) for n, c in registered().items() if c.__module__.startswith("wellfit.")} == expected

@@ -17,8 +17,9 @@ def kinds(model: nn.Module) -> dict[str, str]:
 def test_roles_of_parameters() -> None:
     model = nn.ModuleDict({
         "linear": nn.Linear(3, 4), "conv": nn.Conv2d(3, 4, 3), "up": nn.ConvTranspose1d(4, 6, 3, groups=2),
-        "rnn": nn.LSTM(4, 5), "words": nn.Embedding(7, 3), "norm": nn.BatchNorm1d(4), "layer": nn.LayerNorm(4), "group": nn.GroupNorm(2, 4),
-        "rms": nn.RMSNorm(4), "relu": nn.PReLU(), "attention": nn.MultiheadAttention(4, 2), "cell": nn.GRUCell(3, 4)})
+        "rnn": nn.LSTM(4, 5), "words": nn.Embedding(7, 3), "norm": nn.BatchNorm1d(4), "layer": nn.LayerNorm(4),
+        "group": nn.GroupNorm(2, 4), "rms": nn.RMSNorm(4), "relu": nn.PReLU(), "attention": nn.MultiheadAttention(4, 2),
+        "cell": nn.GRUCell(3, 4)})
     found = kinds(model)
     assert found["linear.weight"] == "linear"
     assert found["linear.bias"] == "bias"

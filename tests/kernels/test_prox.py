@@ -32,7 +32,8 @@ def rows(t: torch.Tensor) -> torch.Tensor:
 @given(vectors, thresholds)
 def test_soft_threshold_is_the_formula(values: np.ndarray, threshold: float) -> None:
     expected = np.sign(values) * np.maximum(np.abs(values) - threshold, 0)
-    for given_ in (threshold, torch.tensor(threshold, dtype=torch.float64), torch.full((len(values),), threshold, dtype=torch.float64)):
+    as_tensor = torch.tensor(threshold, dtype=torch.float64)
+    for given_ in (threshold, as_tensor, as_tensor.repeat(len(values))):
         found = soft_threshold_(tensor(values), given_).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-15, atol=1e-10)
         assert (found[np.abs(values) <= threshold] == 0).all()
@@ -108,12 +109,23 @@ logs = st.floats(-4, 4)
 
 @given(st.lists(st.tuples(st.floats(-2, 2), logs), min_size=1, max_size=8))
 def test_group_threshold_in_a_metric_is_the_minimiser(entries: list[tuple[float, float]]) -> None:
-    """Step sizes over eight decades within a group."""
+    """Step sizes over eight decades within a group: to single precision, and to double with more iterations."""
     values = np.array([10.0**v * (-1) ** i for i, (v, _) in enumerate(entries)])
     c = np.array([10.0**e for _, e in entries])
-    found = group_threshold_in_metric_(tensor(values), tensor(c), whole).numpy()
     expected = root(values, c)
+    found = group_threshold_in_metric_(tensor(values), tensor(c), whole).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(values).max())
+    found = group_threshold_in_metric_(tensor(values), tensor(c), whole, iterations=16).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13 * np.abs(values).max())
+
+
+@pytest.mark.parametrize(("values", "c"), [
+    ([1.0, 100.0], [1.0, 100.0]), ([100.0, 0.01, 1.0, 0.1, 10.0], [100.0, 1e-4, 1.0, 1e3, 100.0]),
+    ([0.01, 0.1, 0.1, 1.0, 0.1, 100.0, 10.0, 10.0], [10.0, 100.0, 1e3, 10.0, 0.1, 100.0, 100.0, 1e3])])
+def test_groups_on_the_edge_of_zero(values: list[float], c: list[float]) -> None:
+    v, steps = np.array(values), np.array(c)
+    found = group_threshold_in_metric_(tensor(v), tensor(steps), whole).numpy()
+    np.testing.assert_allclose(found, root(v, steps), rtol=0, atol=1e-6 * v.max())
 
 
 @given(vectors.filter(lambda v: bool(np.abs(v).max() > 1e-3)), st.floats(1e-3, 1e3))

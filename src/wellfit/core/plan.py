@@ -185,7 +185,7 @@ class Plan:
             h = self._values(part)
             with torch.no_grad():
                 out[part.name] = out.get(part.name, 0.0) + sum(
-                    float(part.penalty(p, info, h)) for info, p in self._of(part))  # type: ignore[attr-defined]
+                    float(part.penalty(p, info, h)) for info, p in self._of(part))  # type: ignore[attr-defined, misc]
         return out
 
     def _of(self, part: Regularizer) -> list[tuple[WeightInfo, nn.Parameter]]:
@@ -283,7 +283,7 @@ class Plan:
     @torch.no_grad()
     def _average(self, progress: float) -> None:
         average = self._averaging
-        weight, self._taken = average.weight_of_current(self._taken, progress, self._values(average))  # type: ignore[union-attr]
+        weight, self._taken = average.weight_of_current(self._taken, progress, self._values(average))  # type: ignore[union-attr, arg-type]
         share = float(np.asarray(weight).reshape(-1)[0])
         for name, (_, parameter) in self.parameters.items():
             blend_(self._averages[name], parameter.detach(), share)
@@ -299,7 +299,7 @@ class Plan:
         best_epoch = self.epoch
         arrays = {k: np.array([float(v)]) for k, v in metrics.items()}
         for index, (monitor, state) in enumerate(self._monitors):
-            state, better, halt = monitor.observe(state, arrays, self._values(monitor))
+            state, better, halt = monitor.observe(state, arrays, self._values(monitor))  # type: ignore[attr-defined]
             self._monitors[index] = (monitor, state)
             improved, stop, best_epoch = bool(better[0]), stop or bool(halt[0]), int(state["best_epoch"][0])
         if improved:
@@ -392,7 +392,7 @@ class Plan:
     def _warn_if_idle(self) -> None:
         if self.epoch == 0 and self.steps == 0:
             return
-        if self.steps == 0 and (set(self._parts) & {"step", "gradient"} or (a := self._averaging) and a.cadence == "step"):
+        if self.steps == 0 and (set(self._parts) & {"step", "gradient"} or ((a := self._averaging) and a.cadence == "step")):
             warnings.warn("The recipe never acted on the weights: plan.attach(optimizer) was not called, or no step was made.",
                           WellfitWarning, stacklevel=3)
         if "batch" in self._parts and self._batches == 0 and self.steps:

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,13 @@ class Recipe:
     checked at once: conflicts, missing companions and duplicates raise :class:`WellfitError`.
 
     >>> from wellfit.regularizers import Dropout, LabelSmoothing
-    >>> print(Recipe(Dropout(0.3), LabelSmoothing(0.1)).to_yaml())
+    >>> print(Recipe(Dropout(0.3), LabelSmoothing(0.05)).to_yaml())
     format: 1
     regularizers:
     - name: dropout
       rate: 0.3
     - name: label_smoothing
-      amount: 0.1
+      amount: 0.05
     <BLANKLINE>
     """
 

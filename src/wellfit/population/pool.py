@@ -57,7 +57,9 @@ class _Site:
             epochs = [run.epoch for run in runs if run.ids]
             report(sum(len(run.ids) for run in runs), sum(epochs) // len(epochs) if epochs else at)
 
-        complete = all([run.advance(epoch, deadline, told) for run in runs])
+        complete = True
+        for run in runs:
+            complete = run.advance(epoch, deadline, told) and complete
         return complete, {n: replace(r, outputs=None, extra=None, trail=None, weights=None)
                           for run in self.runs.values() for n, r in run.records.items()}
 
@@ -90,7 +92,7 @@ def _serve(connection: Connection) -> None:
                             last = time.monotonic()
                             connection.send(("progress", (alive, epoch)))
 
-                    connection.send(("done", site.advance(*arguments, report)))
+                    connection.send(("done", site.advance(arguments[0], arguments[1], report)))
                 else:
                     connection.send(("done", getattr(site, name)(*arguments)))
             except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -193,7 +195,9 @@ class Pool:
         """Send one command to each worker and collect the answers in order."""
         if self._site is not None:
             name, arguments = commands[0]
-            return [self._site.advance(*arguments, report) if name == "advance" else getattr(self._site, name)(*arguments)]
+            if name == "advance":
+                return [self._site.advance(arguments[0], arguments[1], report)]
+            return [getattr(self._site, name)(*arguments)]
         for connection, command in zip(self._connections, commands, strict=True):
             connection.send(command)
         answers: dict[int, Any] = {}

@@ -61,7 +61,8 @@ class Stack:
             self.weights.views[name].copy_(initial(spec, self.streams, name, shape))
         self.first, self.second = (Flat.zeros(self.shapes, count, dtype, self.device) for _ in range(2))
         self.slots = line_up([m.recipe for m in members], dtype, self.device)
-        stats = {f"{i}.{kind}": (w,) for i, w in enumerate(spec.hidden) for kind in _STATISTICS} if self.norm else {}
+        normed = list(enumerate(spec.hidden)) if self.norm else []
+        stats: dict[str, tuple[int, ...]] = {f"{i}.{kind}": (width,) for i, width in normed for kind in _STATISTICS}
         self.statistics = Flat.zeros(stats, count, dtype, self.device)
         for name, view in self.statistics.views.items():
             view.fill_(1.0 if name.endswith("var") else 0.0)
@@ -140,7 +141,7 @@ class Stack:
         self.best = self.best.keep(index) if self.best is not None else None
         self.best_statistics = self.best_statistics[index]
         picked = np.asarray(list(rows), dtype=np.int64)
-        self.taken, self.best_epoch, self.stopped = (a[picked] for a in (self.taken, self.best_epoch, self.stopped))
+        self.taken, self.best_epoch, self.stopped = self.taken[picked], self.best_epoch[picked], self.stopped[picked]
         states, slots = {}, []
         for old, slot in where.items():
             new = slot.keep(rows)

@@ -165,7 +165,7 @@ class RunDirectory:
         path = self.file(f"work/{name}.npz")
         temporary = path.with_name(path.name + ".tmp")
         with temporary.open("wb") as file:
-            np.savez(file, meta=np.array(json.dumps(_plain(meta))), **arrays)
+            np.savez(file, meta=np.array(json.dumps(_plain(meta))), **dict(arrays))  # type: ignore[arg-type]
         os.replace(temporary, path)
         shutil.rmtree(self.path / "work" / name, ignore_errors=True)
 

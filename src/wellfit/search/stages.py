@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 
 from wellfit.core.recipe import Recipe
@@ -150,8 +149,9 @@ class Search:
                 continue  # the deadline came first
             proposer.tell(number, outcome.merit, pruned_at=outcome.pruned_at)
             self.outcomes[number] = outcome
-            rows.append({"number": number, "recipe": configuration.recipe.to_mapping(), "learning_rate": configuration.learning_rate,
-                         "origin": configuration.origin, "seed": self.seed, "folds": len(self.trainer.problem.folds),
+            rows.append({"number": number, "recipe": configuration.recipe.to_mapping(),
+                         "learning_rate": configuration.learning_rate, "origin": configuration.origin,
+                         "seed": self.seed, "folds": len(self.trainer.problem.folds),
                          "validation": self.scorer.score(outcome.error), "pruned": outcome.pruned_at is not None,
                          "epochs": outcome.pruned_at or outcome.epochs, "history": outcome.history,
                          "standard_error": None if outcome.rows is None else
@@ -172,7 +172,8 @@ class Search:
         plain = next((o for o in usable if o.configuration.origin == "unregularized"), None)
         if usable and plain:
             best = min(usable, key=lambda o: o.merit)
-            self.listener.score(*(f"{self.scorer.score(o.error):.4g}" for o in (best, plain)), len(self.outcomes))
+            shown = [f"{self.scorer.score(o.error):.4g}" for o in (best, plain)]
+            self.listener.score(shown[0], shown[1], len(self.outcomes))
 
     def _candidates(self) -> list[Candidate]:
         """Finished configurations, the best first."""

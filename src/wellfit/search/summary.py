@@ -200,7 +200,7 @@ def _ensemble(found: Findings, tester: Tester) -> dict[str, Any]:
     held = found.ensemble_fits()
     if len(held) < 2:
         return {"members": len(held), "test": None, "ci": None}
-    mean = np.sum([weight * f.predictions for f, weight in held], axis=0) / sum(w for _, w in held)  # type: ignore[operator]
+    mean = np.sum([weight * f.predictions for f, weight in held], axis=0) / sum(w for _, w in held)  # type: ignore
     score, ci = tester.of_predictions(mean)
     plain = found.fit(found.unregularized)
     gain = tester.gain([(plain.predictions, mean)]) if plain is not None else None  # type: ignore[list-item]
@@ -223,10 +223,12 @@ def _verdict(found: Findings, tester: Tester, plain: dict[str, Any], prepared: P
     shown = [_shown(scorer, scorer.score(e)) for e in (fit.train_error, test)]
     if fit.train_error > 0.85 * trivial:
         kind, text = "underfits", (f"The unregularized network hardly learns its own training rows ({shown[0]}, where a constant "
-                                   f"answer gets {_shown(scorer, scorer.score(trivial))}): more capacity or better features come first.")
+                                   f"answer gets {_shown(scorer, scorer.score(trivial))}): more capacity or better features come "
+                                   "first.")
     elif low > 0 and gap > 0.02 * trivial:
-        kind, text = "overfits", (f"The unregularized network overfits: {scorer.metric.replace('_', ' ')} {shown[0]} on the rows it "
-                                  f"was trained on, {shown[1]} on rows it never saw.")
+        named = scorer.metric.replace("_", " ")
+        kind, text = "overfits", (f"The unregularized network overfits: {named} {shown[0]} on the rows it was trained on, "
+                                  f"{shown[1]} on rows it never saw.")
     else:
         kind, text = "fits well", (f"The unregularized network generalizes: {shown[0]} on its training rows, {shown[1]} on rows it "
                                    "never saw, which is within the uncertainty of the test set.")
@@ -247,6 +249,7 @@ def _evidence(prepared: Prepared, trainer: Trainer, found: Findings, networks: d
         first = evidence.weights(networks["unregularized"])
         out["weights"] = {"unregularized": first, "best": evidence.weights(networks["best"], first["edges"][-1])}
         out["features"] = evidence.features(networks["best"], prepared.preprocessor)
-        out["boundary"] = evidence.boundary(prepared.table, prepared.split.development, prepared.preprocessor, networks, trainer, seed)
+        out["boundary"] = evidence.boundary(prepared.table, prepared.split.development, prepared.preprocessor, networks,
+                                               trainer, seed)
     out["response"] = evidence.response(found.outcomes, found.scorer)
     return out

@@ -77,8 +77,8 @@ class Trainer:
         key: tells the problem from others that the pool has seen.
     """
 
-    def __init__(self, pool: Pool, run: RunDirectory, problem: Problem, scorer: Scorer, scale: tuple[float, float] | None, seed: int,
-                 key: str = "choose"):
+    def __init__(self, pool: Pool, run: RunDirectory, problem: Problem, scorer: Scorer,
+                 scale: tuple[float, float] | None, seed: int, key: str = "choose"):
         self.key = key
         self.pool, self.run, self.problem, self.scorer, self.scale, self.seed = pool, run, problem, scorer, scale, seed
         self.on_progress: Callable[[Progress], None] | None = None
@@ -154,8 +154,8 @@ class Trainer:
         rows = self.scorer.rows(predictions)
         error = self.scorer.error(rows) if np.isfinite(predictions).all() else math.nan
         merit = self.scorer.merit(predictions) if math.isfinite(error) else math.nan
-        return Outcome(configuration, seed, error, merit, predictions, rows, float(np.mean([r.best_epoch for r in records])), history,
-                       finished=True)
+        epochs = float(np.mean([r.best_epoch for r in records]))
+        return Outcome(configuration, seed, error, merit, predictions, rows, epochs, history, finished=True)
 
     def _in_unit(self, error: float) -> float:
         return error * self.scale[1] if self.scale is not None and self.scorer.metric == "rmse" else error

@@ -208,7 +208,8 @@ def _record(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settin
     first = run.read_json("run.json") if (run.path / "run.json").is_file() else {}
     save_split(run.file("split.npz"), split)
     run.write_json("run.json", {
-        "format": FORMAT, "command": first.get("command", command_line()), "created": first.get("created", now()), "versions": environment(), "seed": asked["seed"],
+        "format": FORMAT, "command": first.get("command", command_line()), "created": first.get("created", now()),
+        "versions": environment(), "seed": asked["seed"],
         "budget": asked["budget"], "arguments": kept, "settings": settings.to_mapping(), "data": describe_data(prepared),
         "metric": prepared.metric, "class_weights": prepared.weighting, "encoding": prepared.encoding,
         "split": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},

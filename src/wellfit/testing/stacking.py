@@ -146,5 +146,5 @@ def check_stacked_monitor(subject: Subject) -> None:
                     assert np.array_equal(value[0], state[name][k], equal_nan=True), f"state {name} of member {k}"
 
 
-CHECKS = (check_stacked_step, check_elementwise, check_stacked_gradient, check_stacked_batch, check_stacked_network, check_stacked_average,
-          check_stacked_monitor)
+CHECKS = (check_stacked_step, check_elementwise, check_stacked_gradient, check_stacked_batch, check_stacked_network,
+          check_stacked_average, check_stacked_monitor)

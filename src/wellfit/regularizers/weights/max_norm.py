@@ -20,8 +20,8 @@ class MaxNorm(Regularizer):
     """Max-norm: ‖w_unit‖₂ ≤ radius for every unit's incoming weights, by exact projection after each step.
 
     w_unit ← w_unit · min(1, radius / ‖w_unit‖₂). A unit is a row of a linear layer, a filter of a convolution, an output
-    channel (per group) of a transposed convolution, a gate of a recurrent layer, a vector of an embedding. Units inside the ball are
-    left bit for bit. Weights that feed a normalisation are skipped: their scale means nothing.
+    channel (per group) of a transposed convolution, a gate of a recurrent layer, a vector of an embedding. Units inside
+    the ball are left bit for bit. Weights that feed a normalisation are skipped: their scale means nothing.
 
     Shapes: (O, I, ...) or (K, O, I, ...). Unit: norm of a weight vector.
     When it hurts: a radius below what the output layer needs for confident predictions.
