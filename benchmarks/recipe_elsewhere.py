@@ -8,8 +8,8 @@ used. The test metric is compared with that of the run's own refits, which scatt
 On all development rows there is nothing left to stop on, so a run replaces early stopping by the number of epochs it stopped
 after (``stopped_after`` in recipe.yaml); the loop does the same.
 
-Agreement: the difference of the two means is within the 99% interval of Welch's t for their seed scatter. Exit status 1 if
-it is not.
+Agreement: the difference of the two means is within the 99% t interval that follows from their common scatter over seeds.
+Exit status 1 if it is not.
 """
 
 from __future__ import annotations
@@ -148,18 +148,16 @@ class Scatter:
 
 
 def noise(first: Scatter, second: Scatter, resolution: float) -> float:
-    """Half the width of Welch's 99% interval of the difference of two means. A single value borrows the other's scatter.
+    """Half the width of the 99% t interval of the difference of two means, with the scatter over seeds taken as common.
 
     ``resolution`` is the smallest scatter that means anything: one test row.
     """
     from scipy.stats import t
 
     known = [s for s in (first, second) if s.sd is not None]
-    borrowed = max(known, key=lambda s: s.n)
-    parts = {s: max(s.sd if s.sd is not None else borrowed.sd or 0.0, resolution) ** 2 / s.n for s in (first, second)}
-    freedom = (borrowed.n - 1 if len(known) < 2
-               else sum(parts.values()) ** 2 / max(sum(parts[s] ** 2 / (s.n - 1) for s in known), 1e-300))
-    return float(t.ppf(0.995, freedom)) * sum(parts.values()) ** 0.5
+    freedom = sum(s.n - 1 for s in known)
+    variance = sum((s.n - 1) * s.sd**2 for s in known if s.sd is not None) / freedom
+    return float(t.ppf(0.995, freedom)) * (max(variance, resolution**2) * (1 / first.n + 1 / second.n)) ** 0.5
 
 
 def main() -> int:

@@ -95,6 +95,19 @@ def test_the_plain_loop_restores_the_best_on_an_exception(error: type[BaseExcept
     assert equal(weights(model), states[1])
 
 
+def test_the_plain_loop_passes_an_exception_on_where_averaged_weights_cannot_be_finished() -> None:
+    model = normed()
+    plan = wf.Recipe(wf.EMA(0.9)).compile(model)
+
+    def after(plan: wf.Plan) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, OPTIMIZERS["adamw"](model.parameters()), INPUTS, LABELS, nn.functional.cross_entropy, epochs=2,
+              batch_size=16, after_epoch=after)
+    assert not model.training
+
+
 def test_the_verdict_tells_where_things_stand() -> None:
     plan, _ = prepared(wf.Recipe(wf.EarlyStopping(patience=2)))
     found = [plan.observe(validation_loss=v) for v in (1.0, 0.5, 0.6, 0.7)]
@@ -203,7 +216,8 @@ def test_an_average_is_taken_once_per_epoch_however_often_one_looks() -> None:
 
 
 def normed() -> nn.Sequential:
-    model = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Dropout(0.5), nn.Linear(6, 3)).double()
+    model = nn.Sequential(nn.Linear(5, 6), nn.Dropout(0.5), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Tanh(),
+                          nn.Linear(6, 3)).double()
     with torch.no_grad():
         for n, p in enumerate(model.parameters()):
             p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(n), dtype=torch.float64))
@@ -211,7 +225,7 @@ def normed() -> nn.Sequential:
 
 
 def statistics_of(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    hidden = model[0](x)  # type: ignore[index]
+    hidden = model[2](model[0](x))  # type: ignore[index]  # without the dropout between them
     return hidden.mean(0), hidden.var(0)
 
 
@@ -222,22 +236,22 @@ def test_averaged_weights_get_batch_norm_statistics_of_their_own(part: Any) -> N
     before = weights(plan.model)
     with plan.evaluating([INPUTS]) as model:
         mean, variance = statistics_of(model, INPUTS)
-        assert torch.allclose(model[1].running_mean, mean, rtol=1e-10)  # type: ignore[index]
-        assert torch.allclose(model[1].running_var, variance, rtol=1e-10)  # type: ignore[index]
+        assert torch.allclose(model[3].running_mean, mean, rtol=1e-10)  # type: ignore[index]
+        assert torch.allclose(model[3].running_var, variance, rtol=1e-10)  # type: ignore[index]
     assert equal(weights(plan.model), before), "weights and statistics are as before"
     final = plan.finish([INPUTS])
-    assert torch.allclose(final[1].running_mean, statistics_of(final, INPUTS)[0], rtol=1e-10)  # type: ignore[index]
+    assert torch.allclose(final[3].running_mean, statistics_of(final, INPUTS)[0], rtol=1e-10)  # type: ignore[index]
     assert not final.training
 
 
 def test_recalibration_leaves_dropout_off_and_averages_over_batches() -> None:
-    plan, optimizer = prepared(wf.Recipe(wf.EMA(0.8)), normed())
+    plan, optimizer = prepared(wf.Recipe(wf.EMA(0.8), wf.Dropout(0.3)), normed())
     list(run(plan, optimizer, CURVE[:2]))
     with plan.evaluating([(INPUTS[:48], None), (INPUTS[48:], None)]) as model:
         parts = [statistics_of(model, INPUTS[:48]), statistics_of(model, INPUTS[48:])]
-        assert torch.allclose(model[1].running_mean, (parts[0][0] + parts[1][0]) / 2, rtol=1e-10)  # type: ignore[index]
-        assert torch.allclose(model[1].running_var, (parts[0][1] + parts[1][1]) / 2, rtol=1e-10)  # type: ignore[index]
-        assert model[1].momentum == 0.1  # type: ignore[index]
+        assert torch.allclose(model[3].running_mean, (parts[0][0] + parts[1][0]) / 2, rtol=1e-10)  # type: ignore[index]
+        assert torch.allclose(model[3].running_var, (parts[0][1] + parts[1][1]) / 2, rtol=1e-10)  # type: ignore[index]
+        assert model[3].momentum == 0.1  # type: ignore[index]
 
 
 def test_averaged_weights_with_batch_norm_ask_for_batches() -> None:
@@ -367,3 +381,41 @@ def test_the_state_of_another_recipe_is_refused() -> None:
     state = wf.Recipe(wf.EMA()).compile(network()).state_dict()
     with pytest.raises(wf.WellfitError, match="another recipe"):
         wf.Recipe(wf.EarlyStopping()).compile(network()).load_state_dict(state)
+
+
+def test_averaged_weights_keep_exact_zeros() -> None:
+    """L1 with EMA: the average of a weight that the prox has set to zero is returned as zero."""
+    net = torch.nn.Linear(6, 3)
+    plan = wf.Recipe(wf.L1(0.5), wf.EMA(0.9)).compile(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    plan.attach(optimizer)
+    for _ in range(40):
+        optimizer.zero_grad()
+        net(torch.ones(4, 6)).square().mean().backward()
+        optimizer.step()
+    zeros = net.weight.detach() == 0
+    assert zeros.any()
+    assert torch.equal(plan.finish().weight.detach() == 0, zeros)
+
+
+def test_an_evaluation_does_not_end_an_epoch() -> None:
+    """SWA counts epochs, not evaluations: looking twice in an epoch leaves the average as looking once does."""
+    averages = []
+    for looks in (1, 3):
+        torch.nn.init.constant_((net := torch.nn.Linear(2, 1, bias=False)).weight, 1.0)
+        plan = wf.Recipe(wf.SWA(0.0)).compile(net, epochs=3)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        plan.attach(optimizer)
+        for _ in range(3):
+            for _ in range(2):
+                optimizer.zero_grad()
+                net(torch.ones(1, 2)).sum().backward()
+                optimizer.step()
+                for _ in range(looks - 1):
+                    with plan.evaluating():
+                        pass
+            with plan.evaluating():
+                pass
+            plan.observe()
+        averages.append(plan.finish().weight.detach().clone())
+    assert torch.equal(*averages)

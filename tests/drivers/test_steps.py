@@ -131,7 +131,8 @@ def test_scaled_gradients_of_parameters_outside_the_model_are_unscaled_too() -> 
     """A learnable temperature in the criterion belongs to the optimizer but not to the model."""
     def train(scale: float) -> torch.Tensor:
         model, temperature = network(dtype=torch.float32), nn.Parameter(torch.ones(()))
-        optimizer = torch.optim.AdamW([*model.parameters(), temperature], lr=0.02, weight_decay=0, fused=True)
+        optimizer = torch.optim.AdamW([*model.parameters(), temperature], lr=0.02, weight_decay=0, fused=True,
+                                      eps=0.1)  # with a small ε Adam would not notice the scale
         wf.Recipe(wf.L2(0.01)).compile(model).attach(optimizer)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         for x, y in batches():

@@ -30,7 +30,7 @@ from population.solo import (
 )
 from wellfit.core import surgery
 from wellfit.population.network import MLP, NetworkSpec
-from wellfit.population.problem import Objective, Problem
+from wellfit.population.problem import Member, Objective, Problem
 from wellfit.population.stack import Stack
 
 NAMES = ["nothing", "l1", "dropout", "skip", "ema", "everything with skips"]
@@ -76,7 +76,7 @@ def test_classification_errors_are_scikit_learns(metric: str, weighted: bool) ->
     weights = torch.tensor([2.0, 0.5, 1.0], dtype=torch.float64) if weighted else None
     problem = classification(objective=Objective("multiclass", metric, weights))
     stack, history = trained(problem, [member(n) for n in NAMES], 2)
-    judged, statistics = stack.judged()
+    judged, statistics = (flat.views for flat in stack.judged())
     for k, name in enumerate(NAMES):
         fold = FOLDS[member(name).fold]
         for part, rows in (("train", problem.probe(member(name).fold)), ("validation", fold.validation)):
@@ -92,7 +92,7 @@ def test_classification_errors_are_scikit_learns(metric: str, weighted: bool) ->
 def test_regression_errors_are_scikit_learns(metric: str) -> None:
     problem = replace(regression(), objective=Objective("regression", metric))
     stack, history = trained(problem, [member("nothing"), member("mixup")], 2)
-    judged, statistics = stack.judged()
+    judged, statistics = (flat.views for flat in stack.judged())
     for k, name in enumerate(("nothing", "mixup")):
         rows = FOLDS[member(name).fold].validation
         outputs, targets = stack.outputs(rows, [k], judged, statistics)[0, :, 0].numpy(), NUMBERS[rows].numpy()
@@ -146,7 +146,7 @@ def test_evaluation_may_be_left_out() -> None:
 def test_averaged_weights_are_judged_with_statistics_of_their_own() -> None:
     problem = PROBLEMS["classification"]
     stack, _ = trained(problem, [member("norm"), member("norm and ema")], 3)
-    weights, statistics = stack.judged()
+    weights, statistics = (flat.views for flat in stack.judged())
     for name in stack.shapes:
         assert torch.equal(weights[name][0], stack.weights.views[name][0]), "a member without an average is judged as it is"
         assert not torch.equal(weights[name][1], stack.weights.views[name][1])
@@ -165,7 +165,7 @@ def test_every_epoch_is_judged_as_alone(name: str) -> None:
     stack = Stack(problem, [member(name), member("norm")], dtype=torch.float64)
     for expected in alone_by_name("classification", name).judged:
         stack.run_epoch()
-        weights, statistics = stack.judged()
+        weights, statistics = (flat.views for flat in stack.judged())
         found = {n: weights[n][0] for n in stack.shapes}
         found |= {statistic_name(n): statistics[n][0] for n in stack.statistics.shapes}
         assert gap(found, expected) <= 1e-8
@@ -185,3 +185,20 @@ def test_every_case_is_of_some_structure() -> None:
     assert len(CASES) >= 40
     assert NetworkSpec(COLUMNS, (8, 8, 8), 3).depth == 4
     assert isinstance(wf.Recipe(*CASES["everything"]), wf.Recipe)
+
+
+def test_averages_keep_the_zeros_that_a_proximal_part_made() -> None:
+    """An average of weights that once were not zero never is zero by itself; what is judged and returned must be."""
+    task = classification()
+    recipe = wf.Recipe(wf.L1(0.05), wf.EMA(0.9))
+    stack = Stack(task, [Member(recipe, 0.01, seed=k) for k in range(2)] + [Member(wf.Recipe(wf.L1(0.05)), 0.01)],
+                  dtype=torch.float64)
+    for _ in range(task.epochs):
+        stack.run_epoch()
+    size = task.network.matrix_size
+    zeros = stack.weights.values[:, :size] == 0
+    assert zeros[:2].any()
+    weights, _ = stack.final()
+    assert torch.equal(weights.values[:, :size] == 0, zeros)
+    assert stack.averages is not None
+    assert (stack.averages.values[:2, :size][zeros[:2]] != 0).any()

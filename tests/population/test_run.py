@@ -97,6 +97,23 @@ def test_a_stopped_member_returns_its_best_epoch_however_long_the_others_go_on()
     assert stack.best_epoch[4] == problem.epochs
 
 
+def test_what_comes_after_the_stop_is_not_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other members go on, and so does the stopped one's training: a later, better epoch must not count for it."""
+    curve = np.array([[1.0, 1.0], [0.5, 0.5], [0.6, 0.6], [0.1, 0.1], [0.7, 0.7]])
+    stack = Stack(classification(epochs=5), [Member(wf.Recipe(wf.EarlyStopping(patience=p)), 0.01, seed=1) for p in (1, 9)],
+                  dtype=torch.float64)
+    monkeypatch.setattr(stack, "measure", lambda: {"validation_loss": curve[stack.epoch - 1]})
+    judged = []
+    for _ in range(5):
+        stack.run_epoch()
+        judged.append(stack.weights.values.clone())
+    assert stack.stopped.tolist() == [True, False]
+    assert stack.best_epoch.tolist() == [2, 4]
+    weights, _ = stack.final()
+    assert torch.equal(weights.values[0], judged[1][0])
+    assert torch.equal(weights.values[1], judged[3][1])
+
+
 def test_the_last_epoch_counts_when_nothing_stopped() -> None:
     own = Member(wf.Recipe(wf.EarlyStopping(patience=100)), 0.05, seed=1)
     problem = classification(epochs=6)

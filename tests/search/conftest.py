@@ -17,8 +17,9 @@ TINY: dict[str, Any] = {"epochs": 4, "hidden": (12, 12), "folds": 2, "encoding":
 def table(task: str, rows: int = 160, seed: int = 0) -> pd.DataFrame:
     """A table with numbers, a category and a flag, whose target ``y`` can be learned from them."""
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({"a": rng.normal(size=rows), "b": rng.normal(size=rows).round(2), "c": rng.choice(["red", "blue", "teal"], rows),
-                          "d": rng.random(rows) < 0.5, "where": rng.integers(0, 12, rows)})
+    frame = pd.DataFrame({"a": rng.normal(size=rows), "b": rng.normal(size=rows).round(2),
+                          "c": rng.choice(["red", "blue", "teal"], rows), "d": rng.random(rows) < 0.5,
+                          "where": rng.integers(0, 12, rows)})
     signal = 2 * frame["a"] - frame["b"] + (frame["c"] == "red") + 0.3 * rng.normal(size=rows)
     if task == "regression":
         frame["y"] = 40 + 7 * signal

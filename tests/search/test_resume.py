@@ -21,13 +21,13 @@ from wellfit.search.tune import tune as search
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
 
 
-@pytest.mark.parametrize(("task", "seed"), [("multiclass", 1), ("regression", 2)])
-def test_a_run_killed_at_any_moment_ends_as_if_nothing_had_happened(task: str, seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "kills", "seed"), [("multiclass", 6, 2), ("regression", 3, 1)])
+def test_a_run_killed_at_any_moment_ends_as_if_nothing_had_happened(task: str, kills: int, seed: int, tmp_path: Path) -> None:
     data = tmp_path / "table.csv"
     table(task, rows=140).to_csv(data, index=False)
     program = Path(__file__).with_name("killed_runs.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run([sys.executable, program, data, "y", tmp_path, "6", str(seed)], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, program, data, "y", tmp_path, str(kills), str(seed)], capture_output=True, text=True,
                           check=False, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

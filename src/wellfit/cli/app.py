@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from wellfit.cli import demo, predict, recipes, report, tune
-from wellfit.cli.guard import INTERRUPTED
+from wellfit.cli.guard import INTERRUPTED, reader_gone
 
 _EPILOG = """
 [bold]Examples[/bold]
@@ -67,18 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
-        status = _reader_gone()
+        status = reader_gone()
     else:
         status = 0
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        status = _reader_gone()
+        status = reader_gone()
     return status
-
-
-def _reader_gone() -> int:
-    """Whoever read the output has left (``| head``): no more is written, and nobody is told."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141  # what a shell shows for a program that SIGPIPE ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ import typer
 
 from wellfit.core.errors import WellfitError, WellfitWarning
 
-FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
+FAULT, MISTAKE, INTERRUPTED, GONE = 1, 2, 130, 141  # the last is what a shell shows for a program that SIGPIPE ended
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.", rich_help_panel="Output")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.", rich_help_panel="Output")]
@@ -37,8 +38,10 @@ def guarded(debug: bool, resume: Callable[[], str | None] = lambda: None) -> Ite
         warnings.simplefilter("always", WellfitWarning)
         try:
             yield
-        except (typer.Exit, typer.Abort, BrokenPipeError):
+        except (typer.Exit, typer.Abort):
             raise
+        except BrokenPipeError:
+            raise typer.Exit(reader_gone()) from None
         except WellfitError as error:
             if debug:
                 traceback.print_exc()
@@ -55,6 +58,13 @@ def guarded(debug: bool, resume: Callable[[], str | None] = lambda: None) -> Ite
                 traceback.print_exc()
             complain(fault(error, resume(), debug))
             raise typer.Exit(FAULT) from None
+
+
+def reader_gone() -> int:
+    """Whoever read the output has left (``| head``): no more is written, and nobody is told. The exit status."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return GONE
 
 
 def fault(error: BaseException, command: str | None, debug: bool) -> str:

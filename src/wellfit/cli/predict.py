@@ -65,6 +65,9 @@ def _target(out: str, run: str, new: str) -> Path:
     if path.is_dir():
         raise WellfitError("The output is a folder.", received=out, expected=expected,
                            action=f"--out {path / 'predictions.csv'}")
+    if path.resolve() == Path(new).expanduser().resolve() or (
+            path.exists() and Path(run).expanduser().resolve() in path.resolve().parents):
+        raise WellfitError("The predictions would overwrite what they are made from.", received=out, expected="another file")
     if path.suffix.lower() in (".parquet", ".pq", ".xlsx", ".json", ".npz"):
         raise WellfitError("Predictions are written as csv.", received=out, expected=expected,
                            action=f"--out {path.with_suffix('.csv')}")
@@ -73,9 +76,6 @@ def _target(out: str, run: str, new: str) -> Path:
                            action=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise WellfitError("The output cannot be written.", received=out, expected="a place you may write to")
-    if path.resolve() == Path(new).expanduser().resolve() or (
-            path.exists() and Path(run).expanduser().resolve() in path.resolve().parents):
-        raise WellfitError("The predictions would overwrite what they are made from.", received=out, expected="another file")
     return path
 
 

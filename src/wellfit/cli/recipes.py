@@ -84,21 +84,23 @@ def describe(cls: type[Regularizer]) -> dict[str, Any]:
             "conflicts": dict(cls.conflicts), "requires": dict(cls.requires), "text": prose["text"]}
 
 
-def _prose(cls: type) -> dict[str, str]:
-    """The parts of a docstring: its first line is "Title: formula", and some sentences begin with a known word."""
+def _prose(cls: type[Regularizer]) -> dict[str, str]:
+    """The parts of a docstring: its first paragraph is "Title: formula", and some sentences begin with a known word."""
     text = inspect.cleandoc(cls.__doc__ or "")
     text = re.sub(r"\n*^>>> .*", "", text, flags=re.M | re.S).strip()
     flat = re.sub(r"``([^`]*)``", r"\1", text)
     first = " ".join(flat.split("\n\n")[0].split())
     title, _, formula = first.partition(": ")
+    if not formula:
+        title, formula = cls.identifier().replace("_", " ").capitalize(), first
 
-    def after(word: str) -> str:
-        found = re.search(rf"^{word}:?\s+(.*?)(?=\n\n|^(?:{'|'.join(_LABELS)})\b|\Z)", flat, flags=re.M | re.S)
+    def after(label: str) -> str:
+        """What follows a label, up to the next one or the end of the paragraph."""
+        found = re.search(rf"\b{label}:\s+(.*?)(?=\n\n|\s(?:{'|'.join(_LABELS)})\b|\Z)", flat, flags=re.S)
         return " ".join(found[1].split()) if found else ""
 
-    source = re.search(r"\bSource: (.*?)(?=\n\n|\Z)", flat, flags=re.S)
-    return {"title": title, "formula": formula, "hurts": after("When it hurts"), "text": flat,
-            "source": " ".join(source[1].split()).rstrip(".") if source else ""}
+    return {"title": title, "formula": formula, "hurts": after("When it hurts"), "source": after("Source").rstrip("."),
+            "text": flat}
 
 
 def _number(value: Any) -> str:
@@ -113,14 +115,14 @@ def _list(rows: dict[str, dict[str, Any]], console: Console) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, row in rows.items():
-        table.add_row(Text(name, style="bold"), Text(row["formula"] or row["title"]))
+        table.add_row(Text(name, style="bold"), Text(row["formula"]))
     console.print(table)
     console.print(Text("\nwellfit recipes NAME tells more; in Python: wf.Recipe(wf.Dropout(0.3), wf.L1(1e-4))", style="dim"))
 
 
 def _paragraphs(text: str) -> list[str]:
-    """The paragraphs of a docstring, each labelled line ("Source: ...") one of its own."""
-    text = re.sub(rf"\n(?=(?:{'|'.join(_LABELS)})\b)", "\n\n", text)
+    """The paragraphs of a docstring, each labelled sentence ("Source: ...") one of its own."""
+    text = re.sub(rf"(?<=[.\n])\s*(?=(?:{'|'.join(_LABELS)})(?::| Wellfit))", "\n\n", text)
     return [p if re.search(r"\n +\S", p) else " ".join(p.split()) for p in re.split(r"\n{2,}", text) if p.strip()]
 
 
@@ -129,9 +131,8 @@ def _one(row: dict[str, Any], console: Console) -> None:
     from rich.text import Text
 
     console.print(Text.assemble((row["title"], "bold"), (f"  {row['name']}, wf.{row['class']}", "dim")))
-    first, *rest = _paragraphs(row["text"])
-    console.print(Padding(Text(row["formula"] or first), (0, 0, 1, 2)))
-    for paragraph in rest:
+    console.print(Padding(Text(row["formula"]), (0, 0, 1, 2)))
+    for paragraph in _paragraphs(row["text"])[1:]:
         label = next((name for name in _LABELS if paragraph.startswith(name)), "")
         console.print(Padding(Text.assemble((label, "bold"), paragraph[len(label):]), (0, 0, 0 if label else 1, 0)))
     if row["fields"]:

@@ -140,6 +140,8 @@ class Regularizer:
         requires: names it cannot do without, with the reason.
         per_weight: whether it acts on selected weights (and has a ``select`` field), so that it may appear once per
             selection rather than once per recipe.
+        proximal: whether its step is a proximal one, which needs the optimizer's metric and makes exact zeros.
+        mixes_targets: whether its batch phase needs class targets as probabilities.
         elementwise: whether what it does to a weight depends on no other weight, so that a population may hand it all weight
             matrices in one flat piece.
     """
@@ -149,6 +151,8 @@ class Regularizer:
     requires: ClassVar[Mapping[str, str]] = {}
     per_weight: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
+    proximal: ClassVar[bool] = False
+    mixes_targets: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in hypers(self):  # numpy's numbers become Python's, which can be written down

@@ -206,7 +206,7 @@ class Plan:
 
     def _check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         self._group_of = {id(p): i for i, g in enumerate(optimizer.param_groups) for p in g["params"]}
-        proximal = [p for p in self._parts.get("step", []) if p.moment == "after" and "penalty" in phases_of(p)]  # type: ignore[attr-defined]
+        proximal = any(p.proximal for p in self._parts.get("step", []))
         self._metric = metric_of(optimizer) if proximal else None
         for part in self._parts.get("step", []) + self._parts.get("gradient", []):
             absent = [info.name for info, p in self._of(part) if id(p) not in self._group_of]
@@ -225,7 +225,7 @@ class Plan:
         index = self._group_of[id(parameter)]
         group = optimizer.param_groups[index]
         return StepContext(float(group["lr"]), self._base_rates[index],
-                           lambda: self._metric(group, optimizer.state[parameter]),  # type: ignore[misc]
+                           lambda: (self._metric or metric_of(optimizer))(group, optimizer.state[parameter]),  # type: ignore[misc]
                            self.steps_per_epoch)
 
     def _skipped(self, optimizer: torch.optim.Optimizer) -> bool:
@@ -306,6 +306,17 @@ class Plan:
             self._best = self._snapshot()
         return Verdict(stop, improved, best_epoch, self.epoch)
 
+    def _open_epoch(self) -> tuple[dict[str, Tensor], np.ndarray, int] | None:
+        """For an evaluation before :meth:`observe`: the average as if the epoch ended here; returns what to put back, since
+        only ``observe`` ends an epoch."""
+        average = self._averaging
+        if average is None or average.cadence != "epoch" or self._closed_at == self.steps:
+            return None
+        before = self._averages, self._taken.copy(), self._closed_at
+        self._averages = {n: t.clone() for n, t in self._averages.items()}
+        self._close_epoch()
+        return before
+
     def _close_epoch(self) -> None:
         """Take the epoch's end into an average that moves by epochs, once, before anything is evaluated."""
         average = self._averaging
@@ -317,12 +328,20 @@ class Plan:
         state = {n: t.detach().clone() for n, t in self.model.state_dict().items()}
         if self._averages:
             own = {id(p): n for n, (_, p) in self.parameters.items()}
-            state.update({n: self._averages[own[id(p)]].clone()  # a tied parameter under each of its names
+            state.update({n: self._judged(own[id(p)], p)  # a tied parameter under each of its names
                           for n, p in self.model.named_parameters(remove_duplicate=False) if id(p) in own})
             self._best_calibrated = self._statistics is not None and self._statistics[0] == self.steps
             if self._best_calibrated:
                 state.update(self._statistics[1])  # type: ignore[index]
         return state
+
+    def _judged(self, name: str, parameter: nn.Parameter) -> Tensor:
+        """The average of a parameter, with the zeros that a proximal part has made in it: an average of weights that once were
+        not zero never is."""
+        average = self._averages[name].clone()
+        if any(part.proximal and name in names for part, names in self._touched.items()):
+            average[parameter.detach() == 0] = 0
+        return average
 
     def _load(self, state: Mapping[str, Tensor]) -> None:
         self.model.load_state_dict(dict(state))
@@ -334,7 +353,7 @@ class Plan:
         ``batches`` of training inputs recompute batch-norm statistics for averaged weights; they are required when the
         model has both. Weights, statistics and mode are as before afterwards.
         """
-        self._close_epoch()
+        before = self._open_epoch()
         modes = [(m, m.training) for m in self.model.modules()]
         kept = {n: t.detach().clone() for n, t in self.model.state_dict().items()} if self._averages else None
         try:
@@ -347,11 +366,13 @@ class Plan:
                 self._load(kept)
             for module, mode in modes:
                 module.training = mode
+            if before is not None:
+                self._averages, self._taken, self._closed_at = before
 
     def _use_averages(self, batches: Iterable[Any] | None) -> None:
         with torch.no_grad():
             for name, (_, parameter) in self.parameters.items():
-                parameter.copy_(self._averages[name])
+                parameter.copy_(self._judged(name, parameter))
         if surgery.batch_norms(self.model):
             if batches is None:
                 raise self._without_statistics()

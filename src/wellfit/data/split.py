@@ -79,11 +79,12 @@ def make_split(table: Table, *, seed: int = 0, test_fraction: float = 0.2, valid
 
 
 def _strata(table: Table) -> np.ndarray:
-    """What to keep in proportion: the class, or the tenth of the target."""
+    """What to keep in proportion: the class, or the tenth of the target (its limits never from a separate test table)."""
     if table.task != "regression":
         return table.y.astype(np.int64)
-    bins = max(2, min(TARGET_BINS, len(table) // 10))
-    edges = np.unique(np.quantile(table.y, np.linspace(0, 1, bins + 1)[1:-1]))
+    known = table.y if table.test_index is None else np.delete(table.y, table.test_index)
+    bins = max(2, min(TARGET_BINS, len(known) // 10))
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
     return np.unique(np.searchsorted(edges, table.y, side="left"), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 

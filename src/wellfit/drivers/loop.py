@@ -43,6 +43,10 @@ def train(plan: Plan, optimizer: torch.optim.Optimizer, inputs: Tensor, targets:
                 optimizer.step()
             if plan.observe(**(after_epoch(plan) if after_epoch else {})).stop:
                 break
-    finally:
-        plan.finish(calibration)
-    return plan.model
+    except BaseException:
+        if calibration is None:
+            plan.__exit__()  # never hides what went wrong
+        else:
+            plan.finish(calibration)
+        raise
+    return plan.finish(calibration)

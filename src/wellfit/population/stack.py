@@ -104,7 +104,7 @@ class Stack:
             flat.views[MATRICES] = flat.values[:, :size]
         # mixing and smoothing need class probabilities; they are made once, for all
         self._mixes = self.problem.classes is not None and any(
-            s.part.name != "input_noise" and "batch" in s.phases for s in self.slots)
+            s.part.mixes_targets for s in self.slots)
         self._run_streams: dict[tuple[int, int], Streams] = {}
         self._fused = hasattr(torch, "_fused_adamw_") and self.dtype in (torch.float32, torch.float64)
 
@@ -288,20 +288,25 @@ class Stack:
 
     # ---- judging
 
-    def judged(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def judged(self) -> tuple[Flat, Flat]:
         """Weights and batch-norm statistics to evaluate: averaged where a member averages, with statistics of their own."""
         if self.averages is None:
-            return self.weights.views, self.statistics.views
+            return self.weights, self.statistics
         averaging = np.any([s.present for s in self._slots("average")], axis=0)
-        if not averaging.all():
-            plain = torch.from_numpy(np.flatnonzero(~averaging)).to(self.device)
-            self.averages.values[plain] = self.weights.values[plain]
+        weights = Flat(self.shapes, self.averages.values.clone())
+        plain = torch.from_numpy(np.flatnonzero(~averaging)).to(self.device)
+        weights.values[plain] = self.weights.values[plain]
+        for slot in self.slots:  # an average of weights that once were not zero never is
+            for name in self._touched_by(slot.part) if slot.part.proximal else ():
+                own = slice(0, self.problem.network.matrix_size) if name == MATRICES else None
+                for run in slot.runs:
+                    view = weights.values[run, own] if own else weights.views[name][run]
+                    view[self.weights.views[name][run] == 0] = 0
         if not self.norm:
-            return self.averages.views, self.statistics.views
-        fresh = self._recalibrated(self.averages.views)
+            return weights, self.statistics
+        fresh = self._recalibrated(weights.views)
         mask = torch.from_numpy(averaging).to(self.device)[:, None]
-        mixed = torch.where(mask, fresh.values, self.statistics.values)
-        return self.averages.views, Flat(self.statistics.shapes, mixed).views
+        return weights, Flat(self.statistics.shapes, torch.where(mask, fresh.values, self.statistics.values))
 
     def _recalibrated(self, weights: dict[str, Tensor]) -> Flat:
         """Statistics of one pass over each member's probe rows with dropout off, layer by layer."""
@@ -344,7 +349,7 @@ class Stack:
     @torch.no_grad()
     def measure(self) -> dict[str, np.ndarray]:
         """Clean losses and errors of every member on its own training probe and validation rows."""
-        weights, statistics = self.judged()
+        weights, statistics = (f.views for f in self.judged())
         out = {name: np.full(len(self.members), np.nan) for name in
                ("train_loss", "train_error", "validation_loss", "validation_error")}
         objective = self.problem.objective
@@ -375,21 +380,14 @@ class Stack:
             self.best_epoch = np.where(slot.present & ~self.stopped, state["best_epoch"], self.best_epoch)
             self.stopped |= stop & slot.present
             if better.any() and self.best is not None:
-                weights, statistics = self._judged_flat()
+                weights, statistics = self.judged()
                 index = torch.from_numpy(np.flatnonzero(better)).to(self.device)
-                self.best.values[index] = weights[index]
-                self.best_statistics[index] = statistics[index]
-
-    def _judged_flat(self) -> tuple[Tensor, Tensor]:
-        weights, statistics = self.judged()
-        flat = self.averages.values if weights is not self.weights.views and self.averages is not None else self.weights.values
-        columns = [statistics[n] for n in self.statistics.shapes]
-        return flat, torch.cat(columns, dim=1) if columns else self.statistics.values
+                self.best.values[index] = weights.values[index]
+                self.best_statistics[index] = statistics.values[index]
 
     def final(self) -> tuple[Flat, Flat]:
         """Weights and statistics to return: each member's best epoch where it stops early, else what is judged now."""
-        weights, statistics = self._judged_flat()
-        weights, statistics = weights.clone(), statistics.clone()
+        weights, statistics = (f.values.clone() for f in self.judged())
         if self.best is not None:
             monitored = np.any([s.present for s in self._slots("monitor")], axis=0) & (self.best_epoch > 0)
             index = torch.from_numpy(np.flatnonzero(monitored)).to(self.device)

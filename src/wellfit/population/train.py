@@ -22,6 +22,7 @@ from wellfit.population.problem import Member, MetricNames, Problem
 from wellfit.population.slots import structure_key
 from wellfit.population.stack import Stack
 
+_WORTH_HALVING = 12
 _ARRAYS = ("outputs", "extra", "trail")
 CHECKPOINT_SECONDS = 2.0
 _DEFAULT_CACHE = 16 * 2**20
@@ -106,6 +107,8 @@ def plan_stacks(problem: Problem, members: Mapping[int, Member], size: int | Non
     for key in sorted(groups):
         ids = groups[key]
         count = -(-len(ids) // size)
+        if len(ids) >= _WORTH_HALVING:
+            count += count % 2  # an even number shares out over two, four, ... processes
         stacks += [ids[i * len(ids) // count:(i + 1) * len(ids) // count] for i in range(count)]
     return stacks
 

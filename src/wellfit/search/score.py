@@ -11,6 +11,7 @@ HIGHER_IS_BETTER = {"balanced_accuracy": True, "accuracy": True, "r2": True, "lo
 METRICS = {"binary": ("balanced_accuracy", "accuracy", "log_loss"), "multiclass": ("balanced_accuracy", "accuracy", "log_loss"),
            "regression": ("rmse", "r2")}
 _TINY = 1e-15
+_SCARCE = 8.0
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:
@@ -61,13 +62,14 @@ class Scorer:
         An accuracy on a few hundred rows is coarse: half the log loss is added, after one temperature has taken out over- and
         underconfidence (which cost no accuracy), and with the classes weighted as the metric weights them.
         """
-        error = self.error(self.rows(predictions))
         if self.metric not in ("balanced_accuracy", "accuracy"):
-            return error
+            return self.error(self.rows(predictions))
         weights = np.ones(len(self.y))
         if self.metric == "balanced_accuracy":
-            weights = 1.0 / np.bincount(self.y, minlength=self.classes)[self.y]
-        return error + 0.5 * tempered_log_loss(predictions, self.y, weights / weights.sum())
+            # a class of two rows decides as much of the metric as one of two hundred, and is all noise: it weighs less here
+            weights = 1.0 / (_SCARCE + np.bincount(self.y, minlength=self.classes)[self.y])
+        weights /= weights.sum()
+        return float(weights @ self.rows(predictions)) + 0.5 * tempered_log_loss(predictions, self.y, weights)
 
     def errors(self, rows: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
         """Errors of contributions (m, n), each under row weights ``counts`` (b, n): (b, m). One row of ones by default."""

@@ -79,7 +79,7 @@ class Settings:
         """
         batch = 32 if rows < 2500 else 64 if rows < 6000 else 128 if rows < 20000 else 256
         batch = min(batch, max(8, rows // 8))
-        epochs = min(100, max(12, 4000 * batch // max(rows, 1)))
+        epochs = min(200, max(12, 4000 * batch // max(rows, 1)))
         folds = 5 if rows <= 3000 else 3 if rows <= 6000 else 1
         settings = cls(epochs=epochs, batch_size=batch, folds=folds)
         return replace(settings, **{k: v for k, v in given.items() if v is not None})

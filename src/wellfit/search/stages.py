@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,6 +44,9 @@ class Search:
 
     def __init__(self, run: RunDirectory, prepared: Prepared, settings: Settings, budget: Budget, trainer: Trainer,
                  listener: Listener, seed: int, regularizers: list[str] | None, started: float):
+        if budget.configurations is not None:  # a small budget of work is not to be outweighed by what follows the search
+            settings = replace(settings, finalists=min(settings.finalists, max(1, budget.configurations // 8)),
+                               final_seeds=min(settings.final_seeds, 1 + budget.configurations // 24))
         self.run, self.prepared, self.settings, self.budget = run, prepared, settings, budget
         self.trainer, self.listener, self.seed = trainer, listener, seed
         self.trainer.on_progress = listener.progress
@@ -266,16 +270,16 @@ class Search:
     def _refit(self, findings: Findings, known: list[Candidate]) -> None:
         """Train what is to be reported on all development rows, and read the test rows."""
         assert findings.best is not None and findings.unregularized is not None and findings.simplest is not None
-        wanted: list[tuple[Candidate, int]] = [(findings.unregularized, 0), (findings.best, 0)]
-        wanted += [(c, s) for c, times in findings.ensemble for s in range(min(times, MOST_SEEDS))]
-        wanted += [(findings.simplest, 0)]
-        seeds = range(1, self.settings.final_seeds)
-        wanted += [(c, s) for s in seeds for c in (findings.unregularized, findings.best)]
         for name in sorted(self.space.allowed):
             alone = [c for c in known if set(c.configuration.parts) - set(lookup(name).requires) == {name}]
             if alone:
                 findings.singles[name] = alone[0]
-                wanted.append((alone[0], 0))
+        singles = sorted(findings.singles.values(), key=lambda c: c.merit)
+        both = (findings.unregularized, findings.best)
+        wanted: list[tuple[Candidate, int]] = [(c, 0) for c in (*both, *singles[:1], findings.simplest)]
+        wanted += [(c, s) for c, times in findings.ensemble for s in range(min(times, MOST_SEEDS))]
+        wanted += [(c, s) for s in range(1, self.settings.final_seeds) for c in both]
+        wanted += [(c, 0) for c in singles]
         unique: dict[tuple[Any, int], tuple[Candidate, int]] = {}
         for candidate, seed in wanted:
             unique.setdefault((candidate.configuration.key, seed), (candidate, seed))

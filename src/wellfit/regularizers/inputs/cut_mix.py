@@ -36,6 +36,7 @@ class CutMix(Regularizer):
                         meaning="probability that a row is mixed")
 
     order: ClassVar[int] = 21
+    mixes_targets: ClassVar[bool] = True
 
     def transform(self, batch: Batch, h: Values, draw: Draw) -> Batch:
         axis = 1 if h.members else 0

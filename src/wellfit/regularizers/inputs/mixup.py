@@ -34,6 +34,7 @@ class Mixup(Regularizer):
                          meaning="Beta(alpha, alpha) of the mixing share")
 
     order: ClassVar[int] = 20
+    mixes_targets: ClassVar[bool] = True
 
     def transform(self, batch: Batch, h: Values, draw: Draw) -> Batch:
         axis = 1 if h.members else 0

@@ -31,6 +31,7 @@ class LabelSmoothing(Regularizer):
                           meaning="probability mass spread over all classes")
 
     order: ClassVar[int] = 40
+    mixes_targets: ClassVar[bool] = True
 
     def transform(self, batch: Batch, h: Values, draw: Draw) -> Batch:
         if batch.classes is None:

@@ -37,6 +37,7 @@ class ElasticNet(Regularizer):
 
     order: ClassVar[int] = 60
     per_weight: ClassVar[bool] = True
+    proximal: ClassVar[bool] = True
     elementwise: ClassVar[bool] = True
     moment: ClassVar[Literal["before", "after"]] = "after"
 

@@ -46,6 +46,7 @@ class GroupLasso(Regularizer):
 
     order: ClassVar[int] = 65
     per_weight: ClassVar[bool] = True
+    proximal: ClassVar[bool] = True
     moment: ClassVar[Literal["before", "after"]] = "after"
 
     def penalty(self, weight: Tensor, info: WeightInfo, h: Values) -> Tensor:

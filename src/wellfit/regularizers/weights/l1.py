@@ -39,6 +39,7 @@ class L1(Regularizer):
 
     order: ClassVar[int] = 60
     per_weight: ClassVar[bool] = True
+    proximal: ClassVar[bool] = True
     elementwise: ClassVar[bool] = True
     moment: ClassVar[Literal["before", "after"]] = "after"
     conflicts: ClassVar[dict[str, str]] = {"elastic_net": "the elastic net contains the lasso already"}
