@@ -30,7 +30,7 @@ def test_budgets_that_cannot(text: str) -> None:
 def test_settings_fit_the_size_of_the_data(rows: int) -> None:
     settings = Settings.for_size(rows, 10)
     assert 2 <= settings.batch_size <= rows
-    assert 1 <= settings.epochs <= 100
+    assert 1 <= settings.epochs <= 1000
     assert settings.folds >= 1
     assert settings.folds == 1 or rows <= 6000  # large data: one validation part
     assert Settings.from_mapping(settings.to_mapping()) == settings

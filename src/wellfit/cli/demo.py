@@ -22,7 +22,7 @@ EPILOG = """
 
 wellfit demo
 
-wellfit demo --data diabetes --budget 2m --out my-demo
+wellfit demo --data digits --budget 2m --out my-demo
 """
 
 
@@ -42,16 +42,17 @@ class Example:
 
 
 EXAMPLES = {
-    "digits": Example("digit", "Handwritten digits of 8 × 8 pixels: the network learns from 200 of them and is judged on the "
-                               "other 1,597.", 200),
-    "diabetes": Example("progression", "442 diabetes patients: how far the disease has gone a year after ten measurements."),
+    "diabetes": Example("progression", "442 patients with diabetes: how far has the disease gone a year after ten measurements? "
+                                       "A network learns from 200 of them and is judged on the other 242.", 200),
+    "digits": Example("digit", "1,797 handwritten digits of 8 × 8 pixels: which is it? A network learns from 300 of them and is "
+                               "judged on the other 1,497.", 300),
     "breast_cancer": Example("diagnosis", "569 tumours: malignant or benign, from thirty measurements of cell nuclei."),
     "wine": Example("cultivar", "178 wines: which of three cultivars, from thirteen chemical measurements."),
 }
 
 
 def demo(
-    data: Annotated[str, typer.Option("--data", help=f"{', '.join(EXAMPLES)}.")] = "digits",
+    data: Annotated[str, typer.Option("--data", help=f"{', '.join(EXAMPLES)}.")] = "diabetes",
     budget: Annotated[str, typer.Option("--budget", "-b", metavar="TIME|WORK", help="As for wellfit tune.")] = "75s",
     out: Annotated[str, typer.Option("--out", "-o", metavar="RUN", help="The run directory; an earlier demo there is replaced.",
                                      rich_help_panel="Output")] = "wellfit-demo",
@@ -126,7 +127,8 @@ def write_tables(name: str, folder: Path) -> tuple[Path, Path | None]:
     if example.learn is not None:
         from sklearn.model_selection import train_test_split
 
-        learn, test = train_test_split(frame, train_size=example.learn, stratify=frame[example.target], random_state=0)
+        classes = frame[example.target] if frame[example.target].nunique() < 20 else None
+        learn, test = train_test_split(frame, train_size=example.learn, stratify=classes, random_state=0)
         parts = [(folder / f"{name}.csv", learn), (folder / f"{name}_test.csv", test)]
     try:
         if folder.is_dir():

@@ -15,6 +15,7 @@ from wellfit.report.scores import Gain, Score, Scores
 if TYPE_CHECKING:
     from rich.table import Table
 
+_WIDE = 80
 _BASELINES = {"ridge_or_logistic": {"regression": "ridge regression", "": "logistic regression"}}
 
 
@@ -33,7 +34,8 @@ def show_summary(summary: Mapping[str, Any], path: Path, *, brief: bool = False)
         return
     rows = as_number(as_map(summary.get("n")).get("test"))
     verdict = as_map(summary.get("verdict"))
-    pieces: list[Any] = [Text(str(verdict.get("text") or ""), style="bold"), Text(""), methods(summary, scores),
+    table = methods(summary, scores, narrow=console.width < _WIDE)
+    pieces: list[Any] = [Text(str(verdict.get("text") or ""), style="bold"), Text(""), table,
                          Text(f"{metric.name} on {count(rows)} test rows that no choice ever saw; {metric.direction}",
                               style="dim")]
     if bought := attribution(summary, metric):
@@ -57,8 +59,11 @@ def result_line(summary: Mapping[str, Any], scores: Scores) -> str:
             f"{metric.score(scores.unregularized.test)} unregularized ({metric.gain(gain.value)}{interval})")
 
 
-def methods(summary: Mapping[str, Any], scores: Scores) -> Table:
-    """None, each method alone, the recipe, the ensemble and the linear model: test score and gain with 95% intervals."""
+def methods(summary: Mapping[str, Any], scores: Scores, *, narrow: bool = False) -> Table:
+    """None, each method alone, the recipe, the ensemble and the linear model: test score and gain with 95% intervals.
+
+    ``narrow`` leaves the scores' own intervals out.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -66,13 +71,15 @@ def methods(summary: Mapping[str, Any], scores: Scores) -> Table:
     metric = scores.metric
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
-    for title in ("test", "95% interval", "gain" + (" (points)" if metric.is_share else ""), "95% interval"):
+    gained = "gain" + (" (points)" if metric.is_share and not narrow else "")
+    for title in ("test", gained, "95% interval") if narrow else ("test", "95% interval", gained, "95% interval"):
         table.add_column(title, justify="right", no_wrap=True)
 
     def add(label: str, score: Score, gain: Gain, style: str = "") -> None:
         colour = {1: "green", -1: "red", 0: ""}[gain.settled]
         ends = "" if score.ends is None else f"{bare(metric, score.ends[0])} to {bare(metric, score.ends[1])}"
-        table.add_row(Text(label, style=style), Text(metric.score(score.test), style=style), Text(ends, style="dim"),
+        own = [] if narrow else [Text(ends, style="dim")]
+        table.add_row(Text(label, style=style), Text(metric.score(score.test), style=style), *own,
                       Text("" if gain.value is None else metric.gain(gain.value, unit=False), style=colour),
                       Text("" if gain.ends is None else metric.gain_interval(gain.ends, unit=False), style="dim"))
 

@@ -144,11 +144,11 @@ class StackRun:
 
     def advance(self, epoch: int, deadline: float | None, report: Callable[[int, int], None]) -> bool:
         """Train the live members up to ``epoch``; False when the deadline (time.monotonic) came first."""
-        stack = self.stack
+        stack, trained = self.stack, False
         while stack is not None and self.ids and stack.epoch < min(epoch, self.problem.epochs):
             if deadline is not None and time.monotonic() > deadline:
                 return False
-            started = time.perf_counter()
+            started, trained = time.perf_counter(), True
             metrics = stack.run_epoch()
             for row, number in enumerate(self.ids):
                 for name in MetricNames:
@@ -161,6 +161,8 @@ class StackRun:
             report(len(self.ids), stack.epoch)
             if self.checkpoint and time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
                 self.save()
+        if self.checkpoint and trained and time.monotonic() - self._saved_at > CHECKPOINT_SECONDS / 4:
+            self.save()  # other stacks take their turn before this one is heard of again
         return True
 
     @property

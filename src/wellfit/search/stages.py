@@ -143,6 +143,8 @@ class Search:
     def _generation(self, job: str, generation: int, batch: list[tuple[int, Configuration]], proposer: Proposer) -> None:
         epochs = self.trainer.problem.epochs
         rungs = sorted({max(1, round(share * epochs)) for share in _RUNGS} - {epochs})
+        if self.budget.seconds is not None:
+            rungs = sorted({1, *rungs} - {epochs})  # an early look at the clock
         protected = [i for i, (_, c) in enumerate(batch) if c.origin == "unregularized" or c.origin.startswith("single:")]
         begun = time.monotonic()
         results = self.trainer.evaluate(job, [c for _, c in batch], rungs=rungs, keep=_KEEP, protected=protected,

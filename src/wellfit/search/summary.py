@@ -69,7 +69,7 @@ class Tester:
     """Scores on the test rows, with 95% intervals over rows and seeds."""
 
     def __init__(self, scorer: Scorer, seed: int):
-        self.scorer, self.resamples = scorer, scorer.resamples(1000, seed)
+        self.scorer, self.resamples = scorer, scorer.resamples(1000 if len(scorer.y) < 4000 else 300, seed)
 
     def entry(self, fits: Sequence[Fit]) -> dict[str, Any]:
         """The first fit's score (that is the saved model), its interval, and how the seeds scatter."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,21 @@ class Fit:
     weights: dict[str, np.ndarray] | None = None
 
 
+@dataclass
+class _Pace:
+    """How fast a job goes: configuration-epochs done since it began."""
+
+    begun: float = field(default_factory=time.monotonic)
+    work: float = 0.0
+    rung: int = 0
+
+    def affords(self, deadline: float, epochs: int) -> int:
+        """How many configurations can be trained from the current rung to the end before ``deadline``; at least one."""
+        now = time.monotonic()
+        each = (now - self.begun) / max(self.work, 1) * (epochs - self.rung)
+        return max(1, int(0.9 * (deadline - now) / max(each, 1e-6)))
+
+
 class Trainer:
     """Binds the engine to a run directory, so that every job is done once.
 
@@ -99,7 +115,8 @@ class Trainer:
         """Train every configuration on every fold with every seed: one list of outcomes (a seed each) per configuration.
 
         After each rung the share ``keep`` of the configurations with the smallest mean error goes on, and all ``protected``
-        (positions). A finished job is read from the run directory.
+        (positions), as long as the deadline allows them to finish; if it does not, the first protected one and the best go on.
+        A finished job is read from the run directory.
         """
         folds = len(self.problem.folds)
         members = {self._number(c, s, f, len(seeds), folds):
@@ -109,6 +126,7 @@ class Trainer:
         known = self._known(job, stamp)
         if known is None:
             pruned: dict[str, int] = {}
+            pace = _Pace()
             before = self.pool.member_epochs
 
             def choose(records: dict[int, Record], rung: int) -> list[int]:
@@ -118,7 +136,13 @@ class Trainer:
                         if str(c) not in pruned and not all(r.ended and r.epochs <= rung for r in rs.values())]
                 errors = {c: float(np.mean([r.at("validation_error", rung) for r in mine[c].values()])) for c in live}
                 ranked = sorted(live, key=lambda c: (errors[c] if math.isfinite(errors[c]) else math.inf, c))
-                stay = set(ranked[: max(1, math.ceil(keep * len(ranked)))]) | set(protected)
+                share = keep if rung > 1 else 1.0  # after one epoch only the clock may say no
+                stay = set(ranked[: max(1, math.ceil(share * len(ranked)))]) | (set(protected) & set(live))
+                pace.work += (rung - pace.rung) * len(live)
+                pace.rung = rung
+                if deadline is not None and len(stay) > (most := pace.affords(deadline, self.problem.epochs)):
+                    first = [c for c in protected[:1] if c in stay]
+                    stay = set((first + [c for c in ranked if c in stay and c not in first])[:most])
                 pruned.update({str(c): rung for c in live if c not in stay})
                 return [n for c in live if c in stay for n in mine[c]]
 

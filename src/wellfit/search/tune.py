@@ -185,7 +185,8 @@ def _prepared(table: Table, asked: dict[str, Any], run: RunDirectory | None) -> 
 
 
 def _fitted(prepared: Prepared, settings: Settings, seconds: float, workers: int, asked: dict[str, Any]) -> Settings:
-    """Fewer epochs and folds, until the comparison of all methods fits about a third of a time budget (it costs more than the plain stack measured here).
+    """Fewer epochs and folds, until the comparison of all methods fits about a third of a
+    time budget (it costs more than the plain stack that is measured here).
 
     What an epoch costs is measured on a stack for a moment.
     """
