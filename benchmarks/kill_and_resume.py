@@ -114,11 +114,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="wine", help=f"a table, or one of {', '.join(DATASETS)} (default %(default)s)")
     parser.add_argument("--target", help="its column to predict")
-    parser.add_argument("--budget", default="60c", help="configurations of the run (default %(default)s)")
+    parser.add_argument("--budget", default="50c", help="configurations of the run (default %(default)s)")
     parser.add_argument("--kills", type=int, default=10, help="default %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and of the run (default %(default)s)")
     parser.add_argument("--workers", type=int, default=cores(), help="processes of the run (default %(default)s)")
-    parser.add_argument("--epochs", type=int, help="of one training (default: from the size of the data)")
+    parser.add_argument("--epochs", type=int, default=12, help="of one training; 0: by the size of the data (default %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS / "kill_and_resume.json", help="JSON file (default %(default)s)")
     arguments = parser.parse_args()
     if not arguments.budget.strip().lower().endswith("c"):
@@ -130,7 +130,7 @@ def main() -> int:
             data, target = write_example(arguments.data, folder)
         else:
             data, target = Path(arguments.data), arguments.target or parser.error("--target is missing")
-        more = [] if arguments.epochs is None else ["--epochs", arguments.epochs]
+        more = ["--epochs", arguments.epochs] if arguments.epochs else []
 
         def fresh(run: Path) -> list[str]:
             return command(data, "--target", target, "--budget", arguments.budget, "--seed", arguments.seed, "--workers",
@@ -152,7 +152,7 @@ def main() -> int:
             while True:
                 resume = (run / "run.json").is_file()
                 process = start(command("--resume", run, "--workers", arguments.workers) if resume else fresh(run), log)
-                wait = drawn.uniform(0.3 * stood, stood + (whole - stood) * 2 / arguments.kills)
+                wait = drawn.uniform(0.3 * stood, stood + (whole - stood) / 2.5)
                 try:
                     process.wait(wait if len(kills) < arguments.kills else None)
                 except subprocess.TimeoutExpired:

@@ -84,20 +84,23 @@ def fault(error: BaseException, command: str | None, debug: bool) -> str:
 
 def complain(message: str, *, label: str = "error") -> None:
     """A message on stderr, coloured where that is wanted."""
-    from rich.console import Console
-    from rich.text import Text
-
-    text = Text(f"{label}: ", style="bold red") if label else Text()
-    Console(stderr=True).print(text.append(for_shell(message)), soft_wrap=True)
+    _say(message, f"{label}: " if label else "", "bold red")
 
 
 def note(message: str, *, warning: bool = False) -> None:
     """A remark on stderr."""
+    _say(message, "warning: " if warning else "", "yellow")
+
+
+def _say(message: str, label: str, style: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = Text("warning: ", style="yellow") if warning else Text()
-    Console(stderr=True).print(text.append(for_shell(message)), soft_wrap=True)
+    console = Console(stderr=True)
+    for number, line in enumerate(for_shell(message).split("\n")):
+        text = Text(label, style=style).append(line, style="not bold default") if label and number == 0 else Text(line)
+        # a command stays on one line, so that it can be copied
+        console.print(text, soft_wrap=not console.is_terminal or line.lstrip().startswith("wellfit "))
 
 
 _PYTHON = (

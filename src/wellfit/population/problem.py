@@ -88,7 +88,7 @@ class Problem:
     batch_size: int
     rate_schedule: Schedule = field(default_factory=lambda: Constant(1.0))
     feature_groups: Tensor | None = None
-    probe_rows: int = 1024
+    probe_rows: int = 384
 
     @property
     def classes(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -137,6 +138,9 @@ class StackRun:
         self.seconds = 0.0
         self.member_epochs = 0
         self._trails: dict[int, list[np.ndarray]] = {}
+        # without validation rows only the numbers at the end are of use
+        self._validated = any(len(f.validation) for f in problem.folds)
+        self._last_epochs = {m.epochs or problem.epochs for m in members.values()}
         self._saved_at = time.monotonic()
         self.stack: Stack | None = None
         if not (checkpoint and self._restore()):
@@ -149,10 +153,10 @@ class StackRun:
             if deadline is not None and time.monotonic() > deadline:
                 return False
             started, trained = time.perf_counter(), True
-            metrics = stack.run_epoch()
+            metrics = stack.run_epoch(evaluate=self._validated or stack.epoch + 1 in self._last_epochs)
             for row, number in enumerate(self.ids):
                 for name in MetricNames:
-                    self.records[number].history[name].append(float(metrics[name][row]))
+                    self.records[number].history[name].append(float(metrics[name][row]) if metrics else math.nan)
                 if row in stack.trail:
                     self._trails.setdefault(number, []).append(stack.trail[row])
             self.member_epochs += len(self.ids)

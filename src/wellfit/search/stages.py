@@ -287,7 +287,7 @@ class Search:
             unique.setdefault((candidate.configuration.key, seed), (candidate, seed))
         order = list(unique.values())
         development, test = self.prepared.split.development, self.prepared.split.test
-        problem = self.prepared.problem(self.settings, ((development, development[:0]),))
+        problem = replace(self.prepared.problem(self.settings, ((development, development[:0]),)), probe_rows=4096)
         self.listener.stage("refitting on all development rows")
         fits = self._waves(problem, order, torch.from_numpy(test))
         self._tick()
