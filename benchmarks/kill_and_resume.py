@@ -12,6 +12,7 @@ The killed process is the one that steers; its workers notice that it is gone an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -30,6 +31,7 @@ EXAMPLES = """examples:
   python benchmarks/kill_and_resume.py                                   ten kills on scikit-learn's wines
   python benchmarks/kill_and_resume.py --data churn.csv --target churned --budget 60c --kills 20
 """
+EARLY = 0.15  # the share of kills that fall into the start of the program, before it reads or writes the run
 DATASETS = ("wine", "breast_cancer", "diabetes", "iris", "digits")
 
 
@@ -69,6 +71,15 @@ def undisturbed(words: list[str], run: Path, log: Path) -> tuple[float, float]:
         raise SystemExit(f"the undisturbed run failed with {process.returncode}:\n{log.read_text()}")
     whole = time.monotonic() - begun
     return whole if stood is None else stood, whole
+
+
+def alive(process: subprocess.Popen[bytes], run: Path, since: int) -> None:
+    """Wait until the run writes something, or ends."""
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            if any(path.stat().st_mtime_ns > since for path in run.rglob("*.npz")):
+                return
+        time.sleep(0.02)
 
 
 def survey(run: Path) -> tuple[int, int, int]:
@@ -152,13 +163,18 @@ def main() -> int:
             while True:
                 resume = (run / "run.json").is_file()
                 process = start(command("--resume", run, "--workers", arguments.workers) if resume else fresh(run), log)
-                wait = drawn.uniform(0.3 * stood, stood + (whole - stood) / 2.5)
+                begun = time.time_ns()
+                wait = drawn.uniform(0.0, (whole - stood) / 3)
+                early = drawn.random() < EARLY
                 try:
-                    process.wait(wait if len(kills) < arguments.kills else None)
+                    if len(kills) < arguments.kills:
+                        process.wait(drawn.uniform(0.2, stood)) if early else alive(process, run, begun)
+                    process.wait(None if len(kills) >= arguments.kills else 0.0 if early else wait)
                 except subprocess.TimeoutExpired:
                     process.send_signal(signal.SIGKILL)
                     process.wait()
-                    kills.append(Kill(len(kills) + 1, number, round(wait, 2), *survey(run)))
+                    seconds = round((time.time_ns() - begun) / 1e9, 2)
+                    kills.append(Kill(len(kills) + 1, number, seconds, *survey(run)))
                     continue
                 if process.returncode:
                     raise SystemExit(f"a resumed run failed with {process.returncode}:\n{log.read_text()[-3000:]}")

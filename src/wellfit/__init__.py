@@ -39,7 +39,7 @@ from wellfit.regularizers import (
 try:
     __version__ = version("wellfit")
 except PackageNotFoundError:  # used from a source tree that was never installed
-    __version__ = "0.0.0"
+    __version__ = "unknown"
 
 if TYPE_CHECKING:
     from wellfit.search.result import TuneResult

@@ -92,12 +92,12 @@ def at_epoch(monkeypatch: pytest.MonkeyPatch, events: dict[int, Callable[[], Any
     """Let something happen at the end of given epochs of the engine."""
     original, count = Stack.run_epoch, 0
 
-    def run_epoch(self: Stack) -> Any:
+    def run_epoch(self: Stack, **settings: Any) -> Any:
         nonlocal count
         count += 1
         if count in events:
             events[count]()
-        return original(self)
+        return original(self, **settings)
 
     monkeypatch.setattr(Stack, "run_epoch", run_epoch)
 

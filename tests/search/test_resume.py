@@ -42,12 +42,12 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *epochs: int) -> None:
     original = Stack.run_epoch
     count = 0
 
-    def run_epoch(self: Stack) -> Any:
+    def run_epoch(self: Stack, **settings: Any) -> Any:
         nonlocal count
         count += 1
         if count in epochs:
             signal.raise_signal(signal.SIGINT)
-        return original(self)
+        return original(self, **settings)
 
     monkeypatch.setattr(Stack, "run_epoch", run_epoch)
 
@@ -59,10 +59,10 @@ def test_ctrl_c_ends_with_the_best_so_far_and_can_be_resumed(share: float, tune:
     counted = 0
     original = Stack.run_epoch
 
-    def counting(self: Stack) -> Any:
+    def counting(self: Stack, **settings: Any) -> Any:
         nonlocal counted
         counted += 1
-        return original(self)
+        return original(self, **settings)
 
     with monkeypatch.context() as patch:
         patch.setattr(Stack, "run_epoch", counting)
@@ -96,7 +96,7 @@ def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(tune: Callable[..., Any]
 def test_a_complete_run_is_not_run_again(tune: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run"
     whole = tune(table("binary"), out=path)
-    monkeypatch.setattr(Stack, "run_epoch", lambda self: pytest.fail("it trains again"))
+    monkeypatch.setattr(Stack, "run_epoch", lambda *_, **__: pytest.fail("it trains again"))
     assert search(resume=path).summary == whole.summary
 
 

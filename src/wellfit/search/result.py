@@ -48,10 +48,9 @@ class TuneResult:
 
     def report(self) -> Path:
         """Write (again) and return the path of report.html."""
-        import importlib
+        from wellfit.report import write_report
 
-        # the report stands above the search; it is looked up by name so that the layers stay in order
-        return importlib.import_module("wellfit.report").write_report(self.path)  # type: ignore[no-any-return]
+        return write_report(self.path)
 
     def __repr__(self) -> str:
         s = self.summary
@@ -59,6 +58,6 @@ class TuneResult:
                 f"unregularized, {', '.join(p.name for p in self.recipe) or 'no regularization'})")
 
     def _repr_html_(self) -> str:
-        import importlib
+        from wellfit.report import summary_html
 
-        return importlib.import_module("wellfit.report").summary_html(self.summary)  # type: ignore[no-any-return]
+        return summary_html(self.summary)
