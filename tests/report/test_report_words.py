@@ -115,7 +115,7 @@ def test_the_python_builds_the_same_recipe() -> None:
 
 def test_recipe_in_words() -> None:
     assert recipe_words(RECIPE).startswith("dropout rate=0.31 · l1 strength=1e−5 · ema · swa start=0.75")
-    assert "cut_mix alpha=flat_cosine 0.3 to 0" in recipe_words(RECIPE)
+    assert "cut_mix alpha=flat cosine 0.3 to 0" in recipe_words(RECIPE)
     assert recipe_words(None) == "no regularization"
     assert dict(hyperparameters(RECIPE))["dropout.rate"] == 0.31
     assert dict(hyperparameters(RECIPE))["learning_rate"] == 1e-05

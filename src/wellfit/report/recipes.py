@@ -36,8 +36,8 @@ def setting_words(value: object) -> str:
     if isinstance(value, Mapping):
         given = as_map(value)
         if "schedule" in given:
-            span = " to ".join(plain(given[k]) for k in ("start", "end") if k in given)
-            return f"{given['schedule']} {span}".strip()
+            span = " to ".join(plain(given[k]) for k in ("start", "value", "end") if k in given)
+            return f"{str(given['schedule']).replace('_', ' ')} {span}".strip()
         return ", ".join(f"{k}={setting_words(v)}" for k, v in given.items())
     if isinstance(value, (list, tuple)):
         return "(" + ", ".join(setting_words(v) for v in value) + ")"

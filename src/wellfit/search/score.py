@@ -101,6 +101,13 @@ class Scorer:
         """The metric as named, from an error."""
         return 1.0 - error if self.metric in ("balanced_accuracy", "accuracy", "r2") else error
 
+    def possible(self, ends: tuple[float, float]) -> tuple[float, float]:
+        """An interval of scores without the values that the metric cannot take."""
+        low, high = ends
+        if self.metric in ("rmse", "log_loss"):
+            return max(low, 0.0), high
+        return (low if self.metric == "r2" else max(low, 0.0)), min(high, 1.0)
+
     def gain(self, error_before: float, error_after: float) -> float:
         """How much the metric improves; positive is better whatever its direction."""
         return error_before - error_after

@@ -76,7 +76,7 @@ class Tester:
         errors = [self.scorer.error(self.scorer.rows(f.predictions)) for f in fits]  # type: ignore[arg-type]
         draws = self.scorer.errors(self.scorer.rows(fits[0].predictions), self.resamples)[:, 0]  # type: ignore[arg-type]
         scores = [self.scorer.score(e) for e in errors]
-        low, high = interval(scores[0], draws)
+        low, high = self.scorer.possible(interval(scores[0], draws))
         return {"test": scores[0], "ci": [low, high], "train": self.scorer.score(fits[0].train_error),
                 "over_seeds": {"n": len(scores), "mean": float(np.mean(scores)),
                                "sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else None}}
@@ -84,15 +84,15 @@ class Tester:
     def of_predictions(self, predictions: np.ndarray) -> tuple[float, tuple[float, float]]:
         rows = self.scorer.rows(predictions)
         score = self.scorer.score(self.scorer.error(rows))
-        return score, interval(score, self.scorer.errors(rows, self.resamples)[:, 0])
+        return score, self.scorer.possible(interval(score, self.scorer.errors(rows, self.resamples)[:, 0]))
 
     def gain(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-        """Improvement from the first to the second of each pair of predictions (a seed each): the first pair's, with an interval
-        that holds the rows' and the seeds' scatter."""
+        """Improvement from the first to the second of each pair of predictions (a seed each): that of the first pair, the two
+        networks that are kept. The interval, around the mean over seeds, holds the scatter of rows and of single trainings."""
         before, after = (np.stack([self.scorer.rows(p[side]) for p in pairs]) for side in (0, 1))
         each = self.scorer.errors(before)[0] - self.scorer.errors(after)[0]
         draws = (self.scorer.errors(before, self.resamples) - self.scorer.errors(after, self.resamples)).mean(axis=1)
-        of_seeds = float(np.var(each, ddof=1)) / len(each) if len(each) > 1 else 0.0
+        of_seeds = float(np.var(each, ddof=1)) if len(each) > 1 else 0.0
         mean = float(each.mean())
         return {"test": float(each[0]), "mean_over_seeds": mean, "seeds": len(each), "ci": list(interval(mean, draws, of_seeds))}
 
