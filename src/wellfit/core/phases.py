@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from wellfit.core.draws import Draw
@@ -283,20 +282,9 @@ class MonitorPhase(Protocol):
         ...
 
 
-PHASES: dict[str, type] = {
-    "hidden": HiddenPhase, "branch": BranchPhase, "rewrite": RewritePhase, "batch": BatchPhase, "penalty": PenaltyPhase,
-    "gradient": GradientPhase, "step": StepPhase, "average": AveragePhase, "monitor": MonitorPhase,
-}
-
-
 def phases_of(regularizer: Regularizer | type[Regularizer]) -> tuple[str, ...]:
     """Names of the phases a regularizer implements."""
     marks = {"hidden": "on_hidden", "branch": "on_branch", "rewrite": "rewrites", "batch": "transform",
              "penalty": "penalty", "gradient": "adjust_gradients_", "step": "update_", "average": "weight_of_current",
              "monitor": "observe"}
     return tuple(phase for phase, mark in marks.items() if hasattr(regularizer, mark))
-
-
-def as_values(values: Mapping[str, Sequence[float]], dtype: torch.dtype = torch.float64) -> Values:
-    """Values for K members from one list per hyperparameter."""
-    return Values({k: torch.tensor(list(v), dtype=dtype) for k, v in values.items()}, members=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -144,4 +143,3 @@ def class_weights(labels: np.ndarray, classes: int, scheme: str) -> Tensor | Non
 
 
 MetricNames: tuple[str, ...] = ("train_loss", "train_error", "validation_loss", "validation_error")
-Observer = Callable[[dict[str, np.ndarray]], None]

@@ -99,7 +99,6 @@ class Search:
         self._tick()
         self._search()
         findings = Findings(self.scorer, list(self.outcomes.values()), {})
-        findings.baselines_seconds = self.used
         best_known = self._candidates()
         if not best_known:
             self._search_unregularized()

@@ -42,7 +42,6 @@ class Findings:
     margin: float = 0.0
     seeds: int = 1
     linear: np.ndarray | None = None
-    baselines_seconds: float = 0.0
 
     def fit(self, candidate: Candidate | None, seed: int = 0) -> Fit | None:
         return None if candidate is None else self.fits.get((candidate.configuration.key, seed))

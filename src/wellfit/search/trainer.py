@@ -98,7 +98,6 @@ class Trainer:
         self.key = key
         self.pool, self.run, self.problem, self.scorer, self.scale, self.seed = pool, run, problem, scorer, scale, seed
         self.on_progress: Callable[[Progress], None] | None = None
-        self.epochs_done = 0
         self.member_epochs = 0
 
     def predictions(self, outputs: np.ndarray) -> np.ndarray:
