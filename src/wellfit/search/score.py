@@ -128,3 +128,8 @@ def interval(center: float, spread: Sequence[float] | np.ndarray, extra_variance
     """95% interval around ``center`` with the spread of bootstrap values, widened by another source of variance."""
     half = 1.96 * float(np.sqrt(np.var(np.asarray(spread)) + extra_variance))
     return center - half, center + half
+
+
+def standard_error(scorer: Scorer, rows: np.ndarray, resamples: np.ndarray) -> float:
+    """Bootstrap standard error of the error of one set of contributions."""
+    return float(scorer.errors(rows, resamples)[:, 0].std())

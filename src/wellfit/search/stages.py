@@ -19,6 +19,7 @@ from wellfit.search.live import Listener
 from wellfit.search.prepare import Prepared
 from wellfit.search.proposer import Proposer
 from wellfit.search.rundir import RunDirectory
+from wellfit.search.score import standard_error
 from wellfit.search.selection import Candidate, greedy_ensemble, paired, simplest_within, spread
 from wellfit.search.settings import Budget, Settings
 from wellfit.search.space import Space
@@ -160,7 +161,7 @@ class Search:
                          "validation": self.scorer.score(outcome.error), "pruned": outcome.pruned_at is not None,
                          "epochs": outcome.pruned_at or outcome.epochs, "history": outcome.history,
                          "standard_error": None if outcome.rows is None else
-                         float(self.scorer.errors(outcome.rows, self.resamples[:100])[:, 0].std()),
+                         standard_error(self.scorer, outcome.rows, self.resamples[:100]),
                          "seconds": (time.monotonic() - begun) / len(batch)})
         self.run.append_trials(rows)
         self._tick()
