@@ -26,6 +26,7 @@ Value = float | Tensor
 def over(value: Any, like: Tensor) -> Any:
     """A (K,) value shaped to broadcast over ``like`` (K, ...); numbers pass unchanged.
 
+    >>> import torch
     >>> over(torch.ones(3), torch.ones(3, 4, 5)).shape, over(0.1, torch.ones(4))
     (torch.Size([3, 1, 1]), 0.1)
     """
