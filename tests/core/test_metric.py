@@ -63,9 +63,10 @@ def test_an_unknown_metric_is_refused_for_proximal_parts(kind: type[torch.optim.
 def test_parts_without_a_prox_work_with_any_optimizer(part: Any) -> None:
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.RMSprop(model.parameters(), lr=0.1)
-    wf.Recipe(part).compile(model).attach(optimizer)
+    plan = wf.Recipe(part).compile(model).attach(optimizer)
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
+    assert plan.steps == 1
 
 
 def test_a_subclass_is_not_assumed_to_keep_the_metric() -> None:
