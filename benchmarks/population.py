@@ -33,7 +33,7 @@ import wellfit as wf
 from wellfit.population.network import NetworkSpec
 from wellfit.population.pool import Pool
 from wellfit.population.problem import Fold, Member, Objective, Problem
-from wellfit.population.stack import Stack
+from wellfit.population.reference import ReferenceStack as Stack
 from wellfit.population.train import plan_stacks, stack_size
 
 EXAMPLES = """examples:

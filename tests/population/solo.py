@@ -17,6 +17,7 @@ from wellfit.drivers.loop import train
 from wellfit.population.network import MLP, NetworkSpec
 from wellfit.population.problem import Fold, Member, Objective, Problem
 from wellfit.population.stack import Stack
+from wellfit.population.tiers import TIERS
 
 ROWS, COLUMNS, CLASSES = 120, 6, 3
 GENERATOR = torch.Generator().manual_seed(0)
@@ -92,6 +93,14 @@ def alone(problem: Problem, member: Member) -> Alone:
     return out
 
 
+CURRENT_TIER = ["reference"]  # set by the fixture that runs every test with every tier
+
+
+def new_stack(problem: Problem, members: list[Member], **settings: Any) -> Stack:
+    """A stack of the tier under test, in float64."""
+    return TIERS[CURRENT_TIER[0]](problem, members, **{"dtype": torch.float64, **settings})
+
+
 def names(stack: Stack) -> list[str]:
     """Parameters and statistics by the names of MLP's state_dict."""
     return [*stack.shapes, *(statistic_name(n) for n in stack.statistics.shapes)]
@@ -120,7 +129,7 @@ def allowed(member: Member) -> float:
 
 def trained(problem: Problem, members: list[Member], epochs: int | None = None, **settings: Any,
             ) -> tuple[Stack, list[dict[str, np.ndarray]]]:
-    stack = Stack(problem, members, **{"dtype": torch.float64, **settings})
+    stack = new_stack(problem, members, **settings)
     history = []
     for _ in range(epochs or problem.epochs):
         history.append(stack.run_epoch())
@@ -180,9 +189,13 @@ def alone_by_name(problem: str, name: str) -> Alone:
     return alone(PROBLEMS[problem], member(name))
 
 
-@cache
 def together(problem: str, norm: bool) -> tuple[list[str], Stack, list[dict[str, np.ndarray]]]:
     """All cases of one structure in one stack."""
+    return _together(problem, norm, CURRENT_TIER[0])
+
+
+@cache
+def _together(problem: str, norm: bool, tier: str) -> tuple[list[str], Stack, list[dict[str, np.ndarray]]]:
     chosen = [n for n in CASES if ("batch_norm" in member(n).recipe) == norm]
     stack, history = trained(PROBLEMS[problem], [member(n) for n in chosen])
     return chosen, stack, history

@@ -23,6 +23,7 @@ from population.solo import (
     classification,
     gap,
     member,
+    new_stack,
     regression,
     state_of,
     statistic_name,
@@ -31,7 +32,8 @@ from population.solo import (
 from wellfit.core import surgery
 from wellfit.population.network import MLP, NetworkSpec
 from wellfit.population.problem import Member, Objective, Problem
-from wellfit.population.stack import Stack
+
+pytestmark = pytest.mark.usefixtures("tier")
 
 NAMES = ["nothing", "l1", "dropout", "skip", "ema", "everything with skips"]
 NORMED = ["norm", "norm and ema", "norm and everything"]
@@ -55,8 +57,8 @@ def test_outputs_are_those_of_the_module(chosen: list[str]) -> None:
     stack, _ = trained(problem, [member(n) for n in chosen], 2)
     weights, statistics = stack.final()
     rows = torch.tensor([5, 3, 100, 7])
-    found = stack.outputs(rows, range(len(chosen)), weights.views, statistics.views)
-    some = stack.outputs(rows, [len(chosen) - 1, 0], weights.views, statistics.views)
+    found = stack.outputs(rows, range(len(chosen)), weights, statistics)
+    some = stack.outputs(rows, [len(chosen) - 1, 0], weights, statistics)
     for k, name in enumerate(chosen):
         expected = module(problem, name, state_of(weights, statistics, k))(INPUTS[rows])
         assert torch.allclose(found[k], expected, rtol=1e-10, atol=1e-12)
@@ -76,7 +78,7 @@ def test_classification_errors_are_scikit_learns(metric: str, weighted: bool) ->
     weights = torch.tensor([2.0, 0.5, 1.0], dtype=torch.float64) if weighted else None
     problem = classification(objective=Objective("multiclass", metric, weights))
     stack, history = trained(problem, [member(n) for n in NAMES], 2)
-    judged, statistics = (flat.views for flat in stack.judged())
+    judged, statistics = stack.judged()
     for k, name in enumerate(NAMES):
         fold = FOLDS[member(name).fold]
         for part, rows in (("train", problem.probe(member(name).fold)), ("validation", fold.validation)):
@@ -92,7 +94,7 @@ def test_classification_errors_are_scikit_learns(metric: str, weighted: bool) ->
 def test_regression_errors_are_scikit_learns(metric: str) -> None:
     problem = replace(regression(), objective=Objective("regression", metric))
     stack, history = trained(problem, [member("nothing"), member("mixup")], 2)
-    judged, statistics = (flat.views for flat in stack.judged())
+    judged, statistics = stack.judged()
     for k, name in enumerate(("nothing", "mixup")):
         rows = FOLDS[member(name).fold].validation
         outputs, targets = stack.outputs(rows, [k], judged, statistics)[0, :, 0].numpy(), NUMBERS[rows].numpy()
@@ -134,7 +136,7 @@ def test_metrics_are_clean() -> None:
 
 
 def test_evaluation_may_be_left_out() -> None:
-    stack = Stack(PROBLEMS["classification"], [member("l1")], dtype=torch.float64)
+    stack = new_stack(PROBLEMS["classification"], [member("l1")], dtype=torch.float64)
     assert stack.run_epoch(evaluate=False) == {}
     measured, _ = trained(PROBLEMS["classification"], [member("l1")], 1)
     assert torch.equal(stack.weights.values, measured.weights.values)
@@ -162,7 +164,7 @@ def test_averaged_weights_are_judged_with_statistics_of_their_own() -> None:
 @pytest.mark.parametrize("name", ["norm and ema", "norm, swa and patience"])
 def test_every_epoch_is_judged_as_alone(name: str) -> None:
     problem = PROBLEMS["classification"]
-    stack = Stack(problem, [member(name), member("norm")], dtype=torch.float64)
+    stack = new_stack(problem, [member(name), member("norm")], dtype=torch.float64)
     for expected in alone_by_name("classification", name).judged:
         stack.run_epoch()
         weights, statistics = (flat.views for flat in stack.judged())
@@ -191,7 +193,7 @@ def test_averages_keep_the_zeros_that_a_proximal_part_made() -> None:
     """An average of weights that once were not zero never is zero by itself; what is judged and returned must be."""
     task = classification()
     recipe = wf.Recipe(wf.L1(0.05), wf.EMA(0.9))
-    stack = Stack(task, [Member(recipe, 0.01, seed=k) for k in range(2)] + [Member(wf.Recipe(wf.L1(0.05)), 0.01)],
+    stack = new_stack(task, [Member(recipe, 0.01, seed=k) for k in range(2)] + [Member(wf.Recipe(wf.L1(0.05)), 0.01)],
                   dtype=torch.float64)
     for _ in range(task.epochs):
         stack.run_epoch()

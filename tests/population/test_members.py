@@ -15,6 +15,7 @@ from population.solo import (
     classification,
     gap,
     member,
+    new_stack,
     state_of,
     together,
     trained,
@@ -23,6 +24,8 @@ from wellfit.core.errors import WellfitError
 from wellfit.population.network import NetworkSpec
 from wellfit.population.problem import Fold, Member, Objective
 from wellfit.population.stack import Stack
+
+pytestmark = pytest.mark.usefixtures("tier")
 
 
 def agree(stack: Stack, row: int, expected: dict[str, torch.Tensor], slack: float) -> None:
@@ -111,7 +114,7 @@ def test_folds_of_different_sizes_make_the_same_number_of_steps() -> None:
 def test_without_torchs_fused_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plain arithmetic of the optimizer, for devices and types the fused kernel does not know."""
     own, problem = member(name), PROBLEMS["classification"]
-    stack = Stack(problem, [own, own], dtype=torch.float64)
+    stack = new_stack(problem, [own, own], dtype=torch.float64)
     stack._fused = False
     for _ in range(problem.epochs):
         stack.run_epoch()
@@ -132,7 +135,7 @@ def test_in_single_precision_members_follow_the_same_path() -> None:
 
 def test_members_of_one_stack_share_their_structure() -> None:
     with pytest.raises(WellfitError, match="one structure"):
-        Stack(PROBLEMS["classification"], [member("norm"), member("nothing")])
+        new_stack(PROBLEMS["classification"], [member("norm"), member("nothing")])
 
 
 def test_early_stopping_cases_really_stop() -> None:

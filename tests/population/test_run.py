@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import wellfit as wf
-from population.solo import CASES, EPOCHS, PROBLEMS, allowed, alone, classification, gap, member, state_of, trained
+from population.solo import CASES, EPOCHS, PROBLEMS, allowed, alone, classification, gap, member, new_stack, state_of, trained
 from wellfit.population.problem import Member
 from wellfit.population.stack import Stack
+
+pytestmark = pytest.mark.usefixtures("tier")
 
 PLAIN = ["everything", "nothing", "l1", "everything with skips", "swa", "patience", "ema", "group lasso", "clipping schedule",
          "mixup", "generalization loss"]
@@ -32,7 +34,7 @@ def test_keeping_some_leaves_them_as_they_were(chosen: list[str], at: int) -> No
     members = [member(n) for n in chosen]
     whole, _ = trained(PROBLEMS["classification"], members)
     rows = [len(members) - 1, 1, 2]  # in another order, too
-    stack = Stack(PROBLEMS["classification"], members, dtype=torch.float64)
+    stack = new_stack(PROBLEMS["classification"], members, dtype=torch.float64)
     run(stack, at)
     stack.keep(rows)
     assert stack.members == [members[r] for r in rows]
@@ -46,7 +48,7 @@ def test_keeping_some_leaves_them_as_they_were(chosen: list[str], at: int) -> No
 def test_keeping_one_after_another() -> None:
     members = [member(n) for n in PLAIN]
     whole, _ = trained(PROBLEMS["classification"], members)
-    stack = Stack(PROBLEMS["classification"], members, dtype=torch.float64)
+    stack = new_stack(PROBLEMS["classification"], members, dtype=torch.float64)
     left = list(range(len(members)))
     for drop in ([0, 4], [1], [3]):
         run(stack, 1)
@@ -59,7 +61,7 @@ def test_keeping_one_after_another() -> None:
 
 
 def test_keeping_those_without_an_average_or_a_monitor() -> None:
-    stack = Stack(PROBLEMS["classification"], [member("everything"), member("nothing"), member("l1")], dtype=torch.float64)
+    stack = new_stack(PROBLEMS["classification"], [member("everything"), member("nothing"), member("l1")], dtype=torch.float64)
     run(stack, 1)
     stack.keep([1, 2])
     run(stack, EPOCHS - 1)
@@ -75,7 +77,7 @@ def test_keeping_those_without_an_average_or_a_monitor() -> None:
 def test_a_stopped_member_returns_its_best_epoch_however_long_the_others_go_on() -> None:
     problem = classification(epochs=12)
     members = [Member(wf.Recipe(wf.EarlyStopping(patience=1)), 0.05, seed=s) for s in range(4)] + [member("nothing")]
-    stack = Stack(problem, members, dtype=torch.float64)
+    stack = new_stack(problem, members, dtype=torch.float64)
     judged, stopped_at = [], np.zeros(5, int)
     losses = []
     for epoch in range(1, problem.epochs + 1):
@@ -100,7 +102,7 @@ def test_a_stopped_member_returns_its_best_epoch_however_long_the_others_go_on()
 def test_what_comes_after_the_stop_is_not_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other members go on, and so does the stopped one's training: a later, better epoch must not count for it."""
     curve = np.array([[1.0, 1.0], [0.5, 0.5], [0.6, 0.6], [0.1, 0.1], [0.7, 0.7]])
-    stack = Stack(classification(epochs=5), [Member(wf.Recipe(wf.EarlyStopping(patience=p)), 0.01, seed=1) for p in (1, 9)],
+    stack = new_stack(classification(epochs=5), [Member(wf.Recipe(wf.EarlyStopping(patience=p)), 0.01, seed=1) for p in (1, 9)],
                   dtype=torch.float64)
     monkeypatch.setattr(stack, "measure", lambda: {"validation_loss": curve[stack.epoch - 1]})
     judged = []
@@ -117,7 +119,7 @@ def test_what_comes_after_the_stop_is_not_the_best(monkeypatch: pytest.MonkeyPat
 def test_the_last_epoch_counts_when_nothing_stopped() -> None:
     own = Member(wf.Recipe(wf.EarlyStopping(patience=100)), 0.05, seed=1)
     problem = classification(epochs=6)
-    stack = Stack(problem, [own], dtype=torch.float64)
+    stack = new_stack(problem, [own], dtype=torch.float64)
     losses, judged = [], []
     for _ in range(6):
         losses.append(float(stack.run_epoch()["validation_loss"][0]))
@@ -134,7 +136,7 @@ def test_a_member_may_end_at_an_epoch_of_its_own(name: str, epochs: int) -> None
     """The schedules still run over the length of the problem: a refit repeats the beginning of the run it repeats."""
     base = member(name)
     own = Member(base.recipe, base.learning_rate, base.seed, base.fold, epochs=epochs)
-    stack = Stack(PROBLEMS["classification"], [own, member("nothing")], dtype=torch.float64)
+    stack = new_stack(PROBLEMS["classification"], [own, member("nothing")], dtype=torch.float64)
     for epoch in range(1, epochs + 1):
         assert not stack.finished()[0]
         stack.run_epoch()
@@ -177,11 +179,11 @@ def same(a: Stack, b: Stack) -> None:
 def test_a_resumed_stack_goes_on_exactly(tmp_path: Any, chosen: list[str], at: int) -> None:
     members = [member(n) for n in chosen]
     whole, _ = trained(PROBLEMS["classification"], members)
-    first = Stack(PROBLEMS["classification"], members, dtype=torch.float64)
+    first = new_stack(PROBLEMS["classification"], members, dtype=torch.float64)
     run(first, at)
     state = saved(first, tmp_path / "state.safetensors")
     run(first, 1)  # going on must not change what was saved
-    again = Stack(PROBLEMS["classification"], members, dtype=torch.float64)
+    again = new_stack(PROBLEMS["classification"], members, dtype=torch.float64)
     again.load_state(state)
     run(again, EPOCHS - at)
     same(again, whole)
@@ -194,12 +196,12 @@ def test_a_thinned_stack_is_resumed_by_one_built_for_its_members(tmp_path: Any) 
                wf.Recipe(wf.L1(1e-3, select="first"), wf.L1(1e-2, select="last"))]
     members = [Member(recipe, 0.01 * (1 + n), seed=n) for n, recipe in enumerate(recipes)]
     problem = classification(epochs=8)
-    thinned = Stack(problem, members, dtype=torch.float64)
+    thinned = new_stack(problem, members, dtype=torch.float64)
     run(thinned, 2)
     thinned.keep([1, 2, 3])
     run(thinned, 1)
     state = saved(thinned, tmp_path / "state.safetensors")
-    again = Stack(problem, members[1:], dtype=torch.float64)
+    again = new_stack(problem, members[1:], dtype=torch.float64)
     again.load_state(state)
     run(thinned, 5)
     run(again, 5)
@@ -208,7 +210,7 @@ def test_a_thinned_stack_is_resumed_by_one_built_for_its_members(tmp_path: Any) 
 
 def test_saving_does_not_tie_the_state_to_the_stack() -> None:
     stack, _ = trained(PROBLEMS["classification"], [member("everything")], 1)
-    again = Stack(PROBLEMS["classification"], [member("everything")], dtype=torch.float64)
+    again = new_stack(PROBLEMS["classification"], [member("everything")], dtype=torch.float64)
     again.load_state(stack.state())
     before = again.weights.values.clone()
     stack.run_epoch()

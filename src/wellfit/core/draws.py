@@ -17,6 +17,8 @@ from torch import Tensor
 
 from wellfit.kernels import bits
 
+_STEP, _WORD = 0xD1342543DE82EF95, 0xFFFFFFFFFFFFFFFF
+
 
 @cache
 def component_key(name: str) -> int:
@@ -38,17 +40,27 @@ class Streams:
         self.solo = isinstance(seeds, int)
         each = [seeds] if isinstance(seeds, int) else list(seeds)
         self.seeds = [int(s) for s in each]
-        base = np.array([s & 0xFFFFFFFFFFFFFFFF for s in self.seeds], dtype=np.uint64)
+        base = np.array([s & _WORD for s in self.seeds], dtype=np.uint64)
         self._base = bits.mix64(base + np.uint64(bits.GOLDEN))
         self._component: dict[str, np.ndarray] = {}
         self.device = torch.device(device)
 
+    def key(self, component: str) -> np.ndarray:
+        """(K,) uint64: where the stream of a component starts. With a step it makes the key of a draw."""
+        found = self._component.get(component)
+        if found is None:
+            found = self._component[component] = bits.mix64(self._base ^ np.uint64(component_key(component)))
+        return found
+
     def at(self, component: str, step: int) -> Draw:
         """The draw of ``component`` (for example ``"dropout/2"``) at ``step``."""
-        key = self._component.get(component)
-        if key is None:
-            key = self._component[component] = bits.mix64(self._base ^ np.uint64(component_key(component)))
-        return Draw(bits.mix64(key + np.uint64((step * 0xD1342543DE82EF95) & 0xFFFFFFFFFFFFFFFF)), self.solo, self.device)
+        return Draw(bits.mix64(self.key(component) + np.uint64((step * _STEP) & _WORD)), self.solo, self.device)
+
+    def first_uniform(self, component: str, steps: np.ndarray) -> np.ndarray:
+        """(K, steps): what ``at(component, step).uniform(())`` gives first, for many steps at once."""
+        keys = bits.mix64(self.key(component)[:, None] + steps.astype(np.uint64) * np.uint64(_STEP))
+        words = bits.words(keys.reshape(-1), 1).reshape(keys.shape)
+        return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
     def keep(self, members: Sequence[int]) -> Streams:
         """The streams of some of the members."""

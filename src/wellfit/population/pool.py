@@ -1,7 +1,8 @@
-"""Several processes, one thread each, that train stacks side by side. One process works in place, without any.
+"""Trains members on all cores: compiled stacks in place, on threads; stacks of tensors in processes of one thread each.
 
-Several threads on one small network lose to several networks on one thread each. The parent only steers: it hands out
-stacks, asks for the next rung, and says who goes on.
+Several threads on one small network lose to several networks on one thread each. The compiled engine shares members out
+over threads itself. Tensors need processes, which are started when they are first needed; the parent only steers: it hands
+out stacks, asks for the next rung, and says who goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -32,30 +33,37 @@ class Progress:
     epochs: int
 
 
+_SIGN_SECONDS = 0.1
 Choose = Callable[[dict[int, Record], int], Sequence[int]]
 """Says after a rung (records of the live members, epoch) which members go on."""
 
 
 class _Site:
-    """What a worker does on command; also used in place when there is one process only."""
+    """What a worker does on command; also used in place, for compiled stacks and where there is one worker only."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
         self.problems: dict[str, Problem] = {}
         self.runs: dict[int, StackRun] = {}
 
     def problem(self, key: str, problem: Problem) -> None:
         self.problems = {key: problem}
 
-    def start(self, key: str, stacks: Mapping[int, dict[int, Member]], wants: Wants, folder: Path | None) -> None:
-        self.runs = {n: StackRun(self.problems[key], members, wants, folder / f"stack-{n}.safetensors" if folder else None)
-                     for n, members in stacks.items()}
+    def start(self, key: str, stacks: Mapping[int, tuple[str, dict[int, Member]]], wants: Wants, folder: Path | None) -> None:
+        self.runs = {n: StackRun(self.problems[key], members, wants, folder / f"stack-{n}.safetensors" if folder else None,
+                                 tier=tier, threads=self.threads)
+                     for n, (tier, members) in stacks.items()}
 
     def advance(self, epoch: int, deadline: float | None, report: Callable[[int, int], None]) -> tuple[bool, dict[int, Record]]:
         runs = list(self.runs.values())
+        last = 0.0
 
         def told(alive: int, at: int) -> None:
-            epochs = [run.epoch for run in runs if run.ids]
-            report(sum(len(run.ids) for run in runs), sum(epochs) // len(epochs) if epochs else at)
+            nonlocal last
+            if time.monotonic() - last > _SIGN_SECONDS:
+                last = time.monotonic()
+                epochs = [run.epoch for run in runs if run.ids]
+                report(sum(len(run.ids) for run in runs), sum(epochs) // len(epochs) if epochs else at)
 
         complete = True
         for run in runs:
@@ -84,13 +92,8 @@ def _serve(connection: Connection) -> None:
             name, arguments = connection.recv()
             try:
                 if name == "advance":
-                    last = 0.0
-
                     def report(alive: int, epoch: int) -> None:
-                        nonlocal last
-                        if time.monotonic() - last > 0.1:
-                            last = time.monotonic()
-                            connection.send(("progress", (alive, epoch)))
+                        connection.send(("progress", (alive, epoch)))
 
                     connection.send(("done", site.advance(arguments[0], arguments[1], report)))
                 else:
@@ -102,7 +105,7 @@ def _serve(connection: Connection) -> None:
 
 
 class Pool:
-    """Trains members on ``workers`` processes.
+    """Trains members on ``workers`` cores.
 
     Use as a context manager. The result for a member does not depend on the number of workers.
     """
@@ -111,15 +114,32 @@ class Pool:
         self.workers = max(1, workers if workers is not None else usable_cores())
         self._processes: list[Any] = []
         self._connections: list[Connection] = []
-        self._site = _Site() if self.workers == 1 else None
-        self._key = ""
+        self._here = _Site(self.workers)
+        self._known = ""  # the problem that the processes know
         self._threads = torch.get_num_threads()
         self.member_epochs = 0
 
     def __enter__(self) -> Pool:
-        if self._site is not None:
-            torch.set_num_threads(1)
-            return self
+        torch.set_num_threads(1)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        torch.set_num_threads(self._threads)
+        for connection in self._connections:
+            connection.close()
+        for process in self._processes:
+            process.join(timeout=0.2)
+            if process.is_alive():
+                process.terminate()
+        self._processes, self._connections = [], []
+
+    def restart(self) -> None:
+        """Drop whatever is being done (after an interrupt) and start afresh."""
+        self.__exit__()
+        self._known, self._here = "", _Site(self.workers)
+        self.__enter__()
+
+    def _start_processes(self) -> None:
         context = multiprocessing.get_context("spawn")
         environment = {k: os.environ.get(k) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -135,25 +155,6 @@ class Pool:
         finally:
             for name, value in environment.items():
                 os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        torch.set_num_threads(self._threads)
-        for connection in self._connections:
-            connection.close()
-        for process in self._processes:
-            process.join(timeout=0.2)
-            if process.is_alive():
-                process.terminate()
-        self._processes, self._connections = [], []
-
-    def restart(self) -> None:
-        """Drop whatever the workers are doing (after an interrupt) and start afresh."""
-        self.__exit__()
-        self._key = ""
-        if self._site is not None:
-            self._site = _Site()
-        self.__enter__()
 
     def train(self, key: str, problem: Problem, members: Mapping[int, Member], *, rungs: Sequence[int] = (),
               choose: Choose | None = None, wants: Wants | None = None, deadline: float | None = None,
@@ -165,39 +166,44 @@ class Pool:
         """
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        if key != self._key:
-            self._ask_all("problem", (key, problem))
-            self._key = key
-        stacks = plan_stacks(problem, members)
-        shares = _share_out(stacks, self.workers)
-        told = progress or (lambda _: None)
-        self._ask([("start", (key, {n: {i: members[i] for i in stacks[n]} for n in share}, wants or Wants(), folder))
-                   for share in shares])
-        complete = True
+        stacks = dict(enumerate(plan_stacks(problem, members)))
+        elsewhere = [n for n, (tier, _) in stacks.items() if tier == "reference"] if self.workers > 1 else []
+
+        def described(numbers: Iterable[int]) -> dict[int, tuple[str, dict[int, Member]]]:
+            return {n: (stacks[n][0], {i: members[i] for i in stacks[n][1]}) for n in numbers}
+
+        self._here.problem(key, problem)
+        self._here.start(key, described(n for n in stacks if n not in elsewhere), wants or Wants(), folder)
+        if elsewhere:
+            if not self._processes:
+                self._start_processes()
+            if key != self._known:
+                self._ask([("problem", (key, problem))] * self.workers)
+                self._known = key
+            shares = _share_out({n: len(stacks[n][1]) for n in elsewhere}, self.workers)
+            self._ask([("start", (key, described(share), wants or Wants(), folder)) for share in shares])
+
+        def told(alive: int, epoch: int) -> None:
+            if progress is not None:
+                progress(Progress(alive, epoch, problem.epochs))
+
+        def all_do(name: str, *arguments: Any) -> list[Any]:
+            own = [getattr(self._here, name)(*arguments, *((told,) if name == "advance" else ()))]
+            return own + (self._ask([(name, arguments)] * self.workers, told) if elsewhere else [])
+
         for rung in [*(r for r in rungs if r < problem.epochs), problem.epochs]:
-            answers = self._ask([("advance", (rung, deadline))] * self.workers,
-                                lambda alive, epoch: told(Progress(alive, epoch, problem.epochs)))
-            complete = all(done for done, _ in answers)
-            if not complete:
+            answers = all_do("advance", rung, deadline)
+            if not all(done for done, _ in answers):
                 break
             if rung < problem.epochs and choose is not None:
-                records = {n: r for _, some in answers for n, r in some.items()}
-                self._ask_all("keep", (list(choose(records, rung)),))
-        parts = self._ask([("finish", ())] * self.workers)
+                all_do("keep", list(choose({n: r for _, some in answers for n, r in some.items()}, rung)))
+        parts = all_do("finish")
         self.member_epochs += sum(epochs for _, epochs in parts)
         return {n: r for records, _ in parts for n, r in records.items()}
 
-    def _ask_all(self, name: str, arguments: tuple[Any, ...]) -> None:
-        self._ask([(name, arguments)] * self.workers)
-
     def _ask(self, commands: Sequence[tuple[str, tuple[Any, ...]]],
              report: Callable[[int, int], None] = lambda alive, epoch: None) -> list[Any]:
-        """Send one command to each worker and collect the answers in order."""
-        if self._site is not None:
-            name, arguments = commands[0]
-            if name == "advance":
-                return [self._site.advance(arguments[0], arguments[1], report)]
-            return [getattr(self._site, name)(*arguments)]
+        """Send one command to each process and collect the answers in order."""
         for connection, command in zip(self._connections, commands, strict=True):
             connection.send(command)
         answers: dict[int, Any] = {}
@@ -232,14 +238,14 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _share_out(stacks: Sequence[Sequence[int]], workers: int) -> list[list[int]]:
+def _share_out(sizes: Mapping[int, int], workers: int) -> list[list[int]]:
     """Stacks for each worker, the largest first to whoever has least."""
     shares: list[list[int]] = [[] for _ in range(workers)]
     loads = [0] * workers
-    for n in sorted(range(len(stacks)), key=lambda n: (-len(stacks[n]), n)):
+    for n in sorted(sizes, key=lambda n: (-sizes[n], n)):
         least = loads.index(min(loads))
         shares[least].append(n)
-        loads[least] += len(stacks[n])
+        loads[least] += sizes[n]
     return shares
 
 

@@ -15,6 +15,7 @@ from wellfit.core.schedule import Constant, Schedule
 from wellfit.kernels.objective import cross_entropy, squared_error
 from wellfit.population.network import NetworkSpec
 
+ENGINES = ("auto", "native", "reference")
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 
 
@@ -76,6 +77,7 @@ class Problem:
         rate_schedule: factor on every member's learning rate over the run.
         feature_groups: (D,) source feature of each column.
         probe_rows: at most so many training rows are used for the clean training loss.
+        engine: the tier that trains: "native", "reference", or "auto": the compiled one where it can.
     """
 
     network: NetworkSpec
@@ -88,6 +90,7 @@ class Problem:
     rate_schedule: Schedule = field(default_factory=lambda: Constant(1.0))
     feature_groups: Tensor | None = None
     probe_rows: int = 384
+    engine: str = "auto"
 
     @property
     def classes(self) -> int | None:

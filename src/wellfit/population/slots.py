@@ -29,7 +29,7 @@ class Slot:
         self.phases = phases_of(part)
         self._dtype, self._device = dtype, device
         self.present = np.array([m is not None for m in members])
-        self._fields = [n for n in hypers(part) if getattr(part, n) is not None]
+        self.fields = [n for n in hypers(part) if getattr(part, n) is not None]
         self.scheduled = any(m is not None and m.scheduled for m in members)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], self.present.astype(np.int8), [0]])))
         self.runs = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
@@ -47,14 +47,14 @@ class Slot:
         known = self._fixed.get((run.start, run.stop))
         if known is None:
             known = Values({n: torch.tensor(self._row(n, progress, run), dtype=self._dtype, device=self._device)
-                            for n in self._fields}, members=True)
+                            for n in self.fields}, members=True)
             if not self.scheduled:
                 self._fixed[(run.start, run.stop)] = known
         return known
 
     def numbers(self, progress: float) -> Values:
         """The values of all members as double-precision arrays."""
-        return Values({n: np.array(self._row(n, progress, self.everyone), dtype=np.float64) for n in self._fields}, members=True)
+        return Values({n: np.array(self._row(n, progress, self.everyone), dtype=np.float64) for n in self.fields}, members=True)
 
     def keep(self, members: Sequence[int]) -> Slot | None:
         """The slot for some of the members; None when none of them has the part."""

@@ -22,11 +22,14 @@ from wellfit.core.recipe import Recipe
 from wellfit.population.problem import Member, MetricNames, Problem
 from wellfit.population.slots import structure_key
 from wellfit.population.stack import Stack
+from wellfit.population.tiers import make_stack, tier_of
 
 _WORTH_HALVING = 12
 _ARRAYS = ("outputs", "extra", "trail")
 CHECKPOINT_SECONDS = 2.0
 _DEFAULT_CACHE = 16 * 2**20
+_STEP_SECONDS, _FLOP_SECONDS = 5e-6, 1.5e-11  # of the compiled engine, roughly
+_LOOK_SECONDS, _STACK_BYTES = 0.5, 2**28
 
 
 @dataclass
@@ -84,33 +87,38 @@ def cache_bytes() -> int:
     return max(sizes) // 2 if sizes else _DEFAULT_CACHE
 
 
-def stack_size(problem: Problem, largest: int = 48) -> int:
-    """How many members to stack: as many as keep weights, gradient, moments and activations within the cache.
+def stack_size(problem: Problem, largest: int = 48, tier: str = "reference") -> int:
+    """How many members to stack.
 
-    Small networks gain from many members, because Python's cost per operation is shared; large ones gain nothing once their
-    weights leave the cache (see benchmarks/population.py).
+    Tensors: as many as keep weights, gradient, moments and activations within the cache. Small networks gain from many
+    members, because Python's cost per operation is shared; large ones gain nothing once their weights leave the cache (see
+    benchmarks/population.py). Compiled: members are trained one after the other anyway, so only memory and the time between
+    two looks at the clock (one epoch of all) set a bound.
     """
-    weights = problem.network.parameters * 4
-    activations = problem.batch * sum(problem.network.widths) * 4
-    return int(np.clip(cache_bytes() // (weights * 4 + activations * 4), 4, largest))
+    parameters, batch = problem.network.parameters, problem.batch
+    if tier == "native":
+        epoch = problem.steps_per_epoch * (_STEP_SECONDS + 6 * parameters * batch * _FLOP_SECONDS)
+        return int(np.clip(min(_LOOK_SECONDS / epoch, _STACK_BYTES / (parameters * 16)), 8, 512))
+    activations = batch * sum(problem.network.widths) * 4
+    return int(np.clip(cache_bytes() // (parameters * 16 + activations * 4), 4, largest))
 
 
-def plan_stacks(problem: Problem, members: Mapping[int, Member], size: int | None = None) -> list[list[int]]:
-    """Member ids grouped into stacks: one structure each, alike recipes together, at most ``size`` members.
+def plan_stacks(problem: Problem, members: Mapping[int, Member], size: int | None = None) -> list[tuple[str, list[int]]]:
+    """Member ids grouped into stacks, each with its tier: one structure, alike recipes together, at most ``size`` members.
 
     The answer depends on the members alone, never on how many processes there are.
     """
-    size = size or stack_size(problem)
-    groups: dict[bool, list[int]] = {}
+    groups: dict[tuple[str, bool], list[int]] = {}
     for number in sorted(members, key=lambda n: (_costly_parts(members[n].recipe), n)):
-        groups.setdefault(structure_key(members[number].recipe), []).append(number)
+        member = members[number]
+        groups.setdefault((tier_of(problem, member), structure_key(member.recipe)), []).append(number)
     stacks = []
-    for key in sorted(groups):
-        ids = groups[key]
-        count = -(-len(ids) // size)
-        if len(ids) >= _WORTH_HALVING:
+    for tier, structure in sorted(groups):
+        ids = groups[tier, structure]
+        count = -(-len(ids) // (size or stack_size(problem, tier=tier)))
+        if tier == "reference" and len(ids) >= _WORTH_HALVING:
             count += count % 2  # an even number shares out over two, four, ... processes
-        stacks += [ids[i * len(ids) // count:(i + 1) * len(ids) // count] for i in range(count)]
+        stacks += [(tier, ids[i * len(ids) // count:(i + 1) * len(ids) // count]) for i in range(count)]
     return stacks
 
 
@@ -129,10 +137,14 @@ class StackRun:
         members: by id.
         wants: what to hand over at the end of each member.
         checkpoint: file to keep the state in, or None.
+        tier: what trains it (``tiers.TIERS``).
+        threads: of the compiled engine.
     """
 
-    def __init__(self, problem: Problem, members: Mapping[int, Member], wants: Wants, checkpoint: Path | None = None):
+    def __init__(self, problem: Problem, members: Mapping[int, Member], wants: Wants, checkpoint: Path | None = None, *,
+                 tier: str = "reference", threads: int = 1):
         self.problem, self.all, self.wants, self.checkpoint = problem, dict(members), wants, checkpoint
+        self.tier, self.threads = tier, threads
         self.records = {n: Record() for n in members}
         self.ids = list(members)
         self.seconds = 0.0
@@ -144,7 +156,10 @@ class StackRun:
         self._saved_at = time.monotonic()
         self.stack: Stack | None = None
         if not (checkpoint and self._restore()):
-            self.stack = Stack(problem, [members[n] for n in self.ids])
+            self.stack = self._new_stack()
+
+    def _new_stack(self) -> Stack:
+        return make_stack(self.problem, [self.all[n] for n in self.ids], tier=self.tier, threads=self.threads)
 
     def advance(self, epoch: int, deadline: float | None, report: Callable[[int, int], None]) -> bool:
         """Train the live members up to ``epoch``; False when the deadline (time.monotonic) came first."""
@@ -202,8 +217,8 @@ class StackRun:
         for fold in np.unique(stack.fold_of[rows]):
             same = rows[stack.fold_of[rows] == fold].tolist()
             validation = self.problem.folds[fold].validation
-            outputs = stack.outputs(validation, same, weights.views, statistics.views).float().numpy() if len(validation) else None
-            extra = (stack.outputs(self.wants.extra_rows, same, weights.views, statistics.views).float().numpy()
+            outputs = stack.outputs(validation, same, weights, statistics).float().numpy() if len(validation) else None
+            extra = (stack.outputs(self.wants.extra_rows, same, weights, statistics).float().numpy()
                      if self.wants.extra_rows is not None and len(self.wants.extra_rows) else None)
             for position, row in enumerate(same):
                 record = self.records[self.ids[row]]
@@ -261,7 +276,7 @@ class StackRun:
             record.weights = weights or None
         self._trails = {int(k[6:]): list(v.numpy()) for k, v in tensors.items() if k.startswith("trail.")}
         if self.ids:
-            stack = Stack(self.problem, [self.all[n] for n in self.ids])
+            stack = self._new_stack()
             stack.load_state({k[6:]: v for k, v in tensors.items() if k.startswith("stack.")})
             self.stack = stack
         return True

@@ -33,6 +33,7 @@ class Prepared:
     metric: str
     weighting: str
     encoding: str = "plain"
+    engine: str = "auto"
 
     @property
     def classes(self) -> int:
@@ -56,7 +57,8 @@ class Prepared:
             inputs=torch.from_numpy(self.inputs), targets=torch.from_numpy(self.targets),
             folds=tuple(Fold(torch.from_numpy(a), torch.from_numpy(b)) for a, b in folds),
             objective=Objective(self.table.task, self.metric, weights), epochs=settings.epochs, batch_size=settings.batch_size,
-            rate_schedule=Cosine(1.0, 0.0), feature_groups=torch.from_numpy(np.asarray(self.preprocessor.groups, dtype=np.int64)))
+            rate_schedule=Cosine(1.0, 0.0), feature_groups=torch.from_numpy(np.asarray(self.preprocessor.groups, dtype=np.int64)),
+            engine=self.engine)
 
 
 def prepare(table: Table, *, seed: int, folds: int | None, metric: str | None, weighting: str | None,

@@ -16,10 +16,11 @@ from wellfit.core.errors import WellfitError, nearest
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.data import Table, load_table, save_split
+from wellfit.population.native.library import why_not
 from wellfit.population.network import ACTIVATIONS
 from wellfit.population.pool import Pool, usable_cores
-from wellfit.population.problem import Member
-from wellfit.population.stack import Stack
+from wellfit.population.problem import ENGINES, Member
+from wellfit.population.tiers import describe_tiers, make_stack, tier_of
 from wellfit.population.train import stack_size
 from wellfit.search.configuration import Configuration
 from wellfit.search.live import Bar, Listener, Silent
@@ -40,7 +41,7 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
          group: str | None = None, time: str | None = None, test: Any = None, drop: Sequence[str] = (),
          regularizers: Sequence[str] | None = None, hidden: Sequence[int] | None = None, activation: str | None = None,
          epochs: int | None = None, batch_size: int | None = None, folds: int | None = None, encoding: str = "auto",
-         workers: int | None = None, overwrite: bool = False, resume: str | os.PathLike[str] | None = None,
+         engine: str = "auto", workers: int | None = None, overwrite: bool = False, resume: str | os.PathLike[str] | None = None,
          progress: bool | Listener = True) -> TuneResult:
     """Find which regularizers help a network on a table, how strong, and what each one buys.
 
@@ -58,7 +59,8 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
         drop: columns to leave out.
         regularizers: restrict the search to these (see ``wellfit recipes``).
         hidden, activation, epochs, batch_size, folds, encoding: the network and its training; by default from the data's size.
-        workers: processes (default: one per core).
+        engine: "native" (compiled), "reference" (tensors), or "auto": the compiled one wherever it can.
+        workers: cores to use (default: all).
         overwrite: replace an existing run in ``out``.
         resume: go on with an interrupted run directory; everything else is read from it.
         progress: a live bar, or an object of your own (:class:`~wellfit.search.live.Listener`).
@@ -85,7 +87,7 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
                      "metric": metric, "class_weights": class_weights, "group": group, "time": time, "test": test,
                      "drop": list(drop), "regularizers": list(regularizers) if regularizers else None,
                      "hidden": list(hidden) if hidden else None, "activation": activation, "epochs": epochs,
-                     "batch_size": batch_size, "folds": folds, "encoding": encoding}
+                     "batch_size": batch_size, "folds": folds, "encoding": encoding, "engine": engine}
             _check(asked, workers)
             run = None
         listener.stage("reading the data")
@@ -110,6 +112,7 @@ def _run(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settings:
                 settings = _fitted(prepared, settings, budget.seconds, pool.workers, asked)
             prepared = with_folds(prepared, asked["seed"], settings.folds)
             _record(run, asked, prepared, settings, pool)
+        prepared = replace(prepared, engine=asked.get("engine", "auto"))
         listener.begin(prepared, settings, run.path)
         if asked["encoding"] == "auto":
             listener.stage("choosing how numbers enter the network")
@@ -157,6 +160,10 @@ def _check(asked: dict[str, Any], workers: int | None) -> None:
         hint = nearest(str(asked["encoding"]), _ENCODINGS)
         raise WellfitError("Unknown encoding.", received=repr(asked["encoding"]), expected=", ".join(_ENCODINGS),
                            action=f"did you mean {hint}?" if hint else None)
+    if asked["engine"] not in ENGINES:
+        raise WellfitError("Unknown engine.", received=repr(asked["engine"]), expected=", ".join(ENGINES))
+    if asked["engine"] == "native" and (reason := why_not()):
+        raise WellfitError("The native engine is not there.", received=reason, action='choose the engine "auto"')
     for name, low in (("epochs", 1), ("batch_size", 2), ("folds", 1)):
         if asked[name] is not None and (not isinstance(asked[name], int) or asked[name] < low):
             raise WellfitError(f"{name} is too small.", received=repr(asked[name]), expected=f"a whole number of at least {low}")
@@ -191,12 +198,13 @@ def _fitted(prepared: Prepared, settings: Settings, seconds: float, workers: int
     What an epoch costs is measured on a stack for a moment.
     """
     probe = replace(prepared.problem(settings, ((prepared.split.train, prepared.split.validation),)), epochs=3)
-    size = min(stack_size(probe), 16)
-    stack = Stack(probe, [Member(Recipe(lookup("dropout")()), 1e-3, seed=k) for k in range(size)])
+    recipe = Recipe(lookup("dropout")())
+    tier = tier_of(probe, Member(recipe, 1e-3))
+    stack = make_stack(probe, [Member(recipe, 1e-3, seed=k) for k in range(min(stack_size(probe, tier=tier), 16))], tier=tier)
     stack.run_epoch()
     begun = clock.perf_counter()
     stack.run_epoch()
-    each = (clock.perf_counter() - begun) / size
+    each = (clock.perf_counter() - begun) / len(stack.members)
     allowed = 0.25 * seconds * workers / (32 * each)  # epochs of all folds together, for about 32 configurations
     return settings.within(allowed, epochs=asked["epochs"] is None, folds=asked["folds"] is None)
 
@@ -214,7 +222,7 @@ def _record(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settin
         "budget": asked["budget"], "arguments": kept, "settings": settings.to_mapping(), "data": describe_data(prepared),
         "metric": prepared.metric, "class_weights": prepared.weighting, "encoding": prepared.encoding,
         "split": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
-        "device": "cpu", "engine": {"tier": "reference", "workers": pool.workers, "why": "stacked tensors, any regularizer"}})
+        "device": "cpu", "engine": {**describe_tiers(prepared.engine), "workers": pool.workers}})
 
 
 def _recorded(run: RunDirectory, data: Any) -> dict[str, Any]:

@@ -1,0 +1,196 @@
+"""K networks trained as one stacked computation of tensors: any device, any regularizer. What the other tiers are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wellfit.core.draws import Streams
+from wellfit.core.metric import adam_step_size
+from wellfit.core.phases import Batch, Part, StepContext, over
+from wellfit.population.network import NORM_EPSILON, NORM_MOMENTUM, Flat, forward
+from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON, epoch_order
+from wellfit.population.stack import MATRICES, Stack
+from wellfit.regularizers.targets.soft import soften
+
+
+class ReferenceStack(Stack):
+    """See :class:`~wellfit.population.stack.Stack`. Regularizers are called with (K,) values, neutral ones where a member lacks
+    a part."""
+
+    tier: ClassVar[str] = "reference"
+
+    def _bind(self) -> None:
+        super()._bind()
+        count = len(self.members)
+        self.base_rates64 = [float(m.learning_rate) for m in self.members]
+        self.gradient = Flat.zeros(self.shapes, count, self.dtype, self.device)
+        self.skip: bool | Tensor = bool(self.skips.any())
+        if self.skips.any() and not self.skips.all():
+            self.skip = torch.from_numpy(self.skips).to(self.device, self.dtype)[:, None, None]
+        size = self.problem.rows_per_fold
+        self._train_rows = torch.stack([self.problem.folds[f].train[:size] for f in self.fold_of])
+        self._rows_of = list(self.weights.values), list(self.gradient.values), list(self.first.values), list(self.second.values)
+        self._leaves = {n: self.weights.views[n].detach().requires_grad_() for n in self.shapes}
+        size = self.problem.network.matrix_size
+        for flat in (self.weights, self.gradient, self.second):
+            flat.views[MATRICES] = flat.values[:, :size]
+        # mixing and smoothing need class probabilities; they are made once, for all
+        self._mixes = self.problem.classes is not None and any(s.part.mixes_targets for s in self.slots)
+        self._run_streams: dict[tuple[int, int], Streams] = {}
+        self._fused = hasattr(torch, "_fused_adamw_") and self.dtype in (torch.float32, torch.float64)
+
+    def _train_epoch(self) -> None:
+        problem = self.problem
+        order = epoch_order(self.streams, self.epoch, problem.rows_per_fold)
+        rows = self._train_rows.gather(1, order.to(self.device))
+        for start in range(0, problem.steps_per_epoch * problem.batch, problem.batch):
+            self._train_step(rows[:, start:start + problem.batch])
+
+    def _train_step(self, rows: Tensor) -> None:
+        members, size = rows.shape
+        flat = rows.reshape(-1)
+        batch = Batch(self.inputs.index_select(0, flat).view(members, size, -1),
+                      self.targets.index_select(0, flat).view(members, size), self.problem.classes, self.problem.feature_groups)
+        progress = self.progress
+        if self._mixes:
+            batch = batch.with_(targets=soften(batch))
+        for slot in self._slots("batch"):
+            for run in slot.runs:
+                own = slot.part.transform(batch.with_(inputs=batch.inputs[run], targets=batch.targets[run]),
+                                          slot.tensors(progress, run), self._streams_of(run).at(slot.part.name, self.step))
+                batch.inputs[run], batch.targets[run] = own.inputs, own.targets
+        outputs = forward(self.problem.network, self._leaves, batch.inputs, skip=self.skip,
+                          norm=self._train_norm if self.norm else None,
+                          hidden=self._on_hidden if self._has("hidden") else None,
+                          branch=self._on_branch if self._has("branch") else None)
+        loss = self.problem.objective.loss(outputs, batch.targets).sum()
+        gradients = torch.autograd.grad(loss, list(self._leaves.values()))
+        with torch.no_grad():
+            torch.cat([g.reshape(members, -1) for g in gradients], dim=1, out=self.gradient.values)
+            self._apply(progress)
+
+    def _skip_of(self, members: Tensor) -> bool | Tensor:
+        return self.skip[members] if isinstance(self.skip, Tensor) else self.skip
+
+    def _streams_of(self, run: slice) -> Streams:
+        """The random streams of a run of members."""
+        key = (run.start, run.stop)
+        if key not in self._run_streams:
+            self._run_streams[key] = self.streams.keep(range(*key))
+        return self._run_streams[key]
+
+    def _on_hidden(self, site: int, activation: Tensor) -> Tensor:
+        for slot in self._slots("hidden"):
+            activation = slot.part.on_hidden(activation, slot.tensors(self.progress),
+                                             self.streams.at(f"{slot.part.name}/{site}", self.step))
+        return activation
+
+    def _on_branch(self, site: int, depth: float, value: Tensor) -> Tensor:
+        for slot in self._slots("branch"):
+            value = slot.part.on_branch(value, depth, slot.tensors(self.progress),
+                                        self.streams.at(f"{slot.part.name}/{site}", self.step))
+        return value
+
+    def _train_norm(self, layer: int, z: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(z, dim=1, correction=0, keepdim=True)
+        with torch.no_grad():
+            size = z.shape[1]
+            self.statistics.views[f"{layer}.running_mean"].lerp_(mean[:, 0], NORM_MOMENTUM)
+            self.statistics.views[f"{layer}.running_var"].lerp_(variance[:, 0] * (size / (size - 1)), NORM_MOMENTUM)
+        return self._scale_norm(self._leaves, layer, z, mean, variance)
+
+    @staticmethod
+    def _scale_norm(weights: dict[str, Tensor], layer: int, z: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        gain = weights[f"layers.{layer}.wellfit_norm.weight"][:, None, :] * torch.rsqrt(variance + NORM_EPSILON)
+        return (z - mean) * gain + weights[f"layers.{layer}.wellfit_norm.bias"][:, None, :]
+
+    def _apply(self, progress: float) -> None:
+        """Gradient phase, optimizer, step phase, averages: one step for all members."""
+        rates = self.base_rates * self.problem.rate_schedule.at(progress)
+        for slot in self._slots("gradient"):
+            names = self._touched.get(id(slot))
+            for run in slot.runs:
+                parts = ([Part(self.described[n], self.weights.views[n][run], self.gradient.views[n][run]) for n in names]
+                         if names is not None else
+                         [Part(next(iter(self.infos.values())), self.weights.values[run], self.gradient.values[run])])
+                slot.part.adjust_gradients_(parts, slot.tensors(progress, run))
+        self._update("before", progress, rates)
+        self._adam_step(progress, rates)
+        self._update("after", progress, rates)
+        self.step += 1
+        for slot in self._slots("average"):
+            if slot.part.cadence == "step":
+                self._average(slot)
+
+    def _adam_step(self, progress: float, rates: Tensor) -> None:
+        factor = self.problem.rate_schedule.at(progress)
+        beta1, beta2 = ADAM_BETAS
+        if self._fused:  # one pass over memory per member, each with its own rate
+            step = [torch.tensor(float(self.step + 1))]
+            for k, (w, g, m, v) in enumerate(zip(*self._rows_of, strict=True)):
+                torch._fused_adamw_([w], [g], [m], [v], [], step, lr=self.base_rates64[k] * factor, beta1=beta1, beta2=beta2,
+                                    weight_decay=0.0, eps=ADAM_EPSILON, amsgrad=False, maximize=False)
+            return
+        gradient, t = self.gradient.values, self.step + 1
+        self.first.values.lerp_(gradient, 1 - beta1)
+        self.second.values.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        step_size = adam_step_size(self.second.values, rates[:, None] / (1 - beta1**t), beta2, t, ADAM_EPSILON)
+        self.weights.values.addcmul_(self.first.values, step_size, value=-1)
+
+    def _update(self, moment: str, progress: float, rates: Tensor) -> None:
+        for slot in self._slots("step"):
+            if slot.part.moment != moment:
+                continue
+            for run in slot.runs:
+                h = slot.tensors(progress, run)
+                for name in self._touched[id(slot)]:
+                    slot.part.update_(self.weights.views[name][run], self.described[name], h, self._context(name, run, rates))
+
+    def _context(self, name: str, run: slice, rates: Tensor) -> StepContext:
+        def step_size() -> Tensor:
+            second = self.second.views[name][run]
+            return adam_step_size(second, over(rates[run], second), ADAM_BETAS[1], self.step + 1, ADAM_EPSILON)
+
+        return StepContext(rates[run], self.base_rates[run], step_size, self.problem.steps_per_epoch)
+
+    # ---- judging
+
+    def _recalibrated(self, weights: Flat) -> Flat:
+        fresh = Flat(self.statistics.shapes, self.statistics.values.clone())
+
+        for fold in np.unique(self.fold_of):
+            who = torch.from_numpy(np.flatnonzero(self.fold_of == fold)).to(self.device)
+            own = {n: weights.views[n][who] for n in self.shapes}
+
+            def norm(layer: int, z: Tensor, who: Tensor = who, own: dict[str, Tensor] = own) -> Tensor:
+                variance, mean = torch.var_mean(z, dim=1, correction=0, keepdim=True)
+                size = z.shape[1]
+                fresh.views[f"{layer}.running_mean"][who] = mean[:, 0]
+                fresh.views[f"{layer}.running_var"][who] = variance[:, 0] * (size / (size - 1))
+                return self._scale_norm(own, layer, z, mean, variance)
+
+            with torch.no_grad():
+                forward(self.problem.network, own, self.inputs[self.problem.probe(int(fold))], skip=self._skip_of(who), norm=norm)
+        return fresh
+
+    @torch.no_grad()
+    def outputs(self, rows: Tensor, members: Sequence[int], weights: Flat, statistics: Flat) -> Tensor:
+        index = torch.as_tensor(list(members), dtype=torch.long, device=self.device)
+        whole = len(index) == len(self.members)
+        own = weights.views if whole else {n: weights.views[n][index] for n in self.shapes}
+        stats = statistics.views if whole else {n: s[index] for n, s in statistics.views.items()}
+
+        def norm(layer: int, z: Tensor) -> Tensor:
+            return self._scale_norm(own, layer, z, stats[f"{layer}.running_mean"][:, None, :],
+                                    stats[f"{layer}.running_var"][:, None, :])
+
+        size = max(64, 4_000_000 // max(1, len(index) * max(self.problem.network.widths)))  # bounded activations
+        skip = self._skip_of(index)
+        pieces = [forward(self.problem.network, own, self.inputs[chunk], skip=skip, norm=norm if self.norm else None)
+                  for chunk in rows.split(size)]
+        return torch.cat(pieces, dim=1)
