@@ -12,14 +12,16 @@
 
 The first run makes a virtual environment in .venv beside this file and installs wellfit there, with the versions of
 constraints.txt. Later runs start at once, and install again only when pyproject.toml, constraints.txt, the version
-of Python or the place of this folder has changed. An interrupted installation is made anew. Setting up writes to
-this folder only, and to pip's own cache.
+of Python or the place of this folder has changed. An interrupted installation is made anew. The native engine is
+compiled when its sources have changed; without a C++ compiler wellfit runs on its reference engine, slower. Setting up
+writes to this folder only, and to pip's own cache.
 
 On Linux pip's default torch brings CUDA (some gigabytes). For the CPU build (about 200 MB) let pip know where the
 PyTorch project publishes it, as described on its "Get Started" page: PIP_EXTRA_INDEX_URL, or PIP_FIND_LINKS for a
 folder with the wheel.
 
-Environment: WELLFIT_VENV names another place for the virtual environment.
+Environment: WELLFIT_VENV names another place for the virtual environment. CXX names the C++ compiler;
+WELLFIT_NO_NATIVE=1 compiles nothing, WELLFIT_REQUIRE_NATIVE=1 stops where the native engine does not compile.
 """
 
 # This file runs before anything is known about the Python it runs on: standard library only, and no syntax newer
@@ -29,6 +31,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -176,10 +179,41 @@ def install(venv: Path, extras: set, keep: tuple) -> None:
     target = ".[" + ",".join(sorted(extras)) + "]" if extras else "."
     command = [tool(venv, "python"), "-m", "pip", "install", "--quiet", "--no-compile", "--no-input",
                "-c", "constraints.txt", "-e", target]
-    if call(command, environment(venv), keep=keep):
+    # The engine comes after: here pip would hide what the compiler says.
+    if call(command, environment(venv, WELLFIT_NO_NATIVE="1"), keep=keep):
         raise Stop(1, "the installation failed: pip's message is above.\n"
                       "  If it is about the network, run this again: what was downloaded is kept.")
     write_stamp(venv, {"fingerprint": fingerprint(), "python": list(sys.version_info[:2]), "extras": sorted(extras)})
+
+
+def is_set(name: str) -> bool:
+    """Whether an environment variable says yes."""
+    return os.environ.get(name, "") not in ("", "0")
+
+
+def compile_engine(venv: Path) -> None:
+    """Bring the native engine up to date: a moment, unless its sources have changed.
+
+    Nothing depends on it but speed, so a failure does not stop us, and is told once: again only when it is another.
+    """
+    path = ROOT / "src" / "wellfit" / "population" / "native" / "build.py"
+    if is_set("WELLFIT_NO_NATIVE") or not path.is_file():
+        return
+    spec = importlib.util.spec_from_file_location("wellfit_native_build", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    trouble = ""
+    try:
+        module.build()
+    except module.BuildError as error:
+        trouble = f"wellfit runs on its reference engine, slower than it could. {error}"
+        if is_set("WELLFIT_REQUIRE_NATIVE"):
+            raise Stop(1, str(error)) from None
+    stamp = read_stamp(venv)
+    if trouble != stamp.get("trouble", ""):
+        if trouble:
+            say(trouble)
+        write_stamp(venv, {**stamp, "trouble": trouble})
 
 
 def ready(*extras: str) -> Path:
@@ -191,6 +225,7 @@ def ready(*extras: str) -> Path:
             raise Stop(2, f"{venv} exists and is not a virtual environment.\n  Move it away, then run this again.")
         if stamp and stamp["fingerprint"] == fingerprint() and wanted <= set(stamp["extras"]):
             if tool(venv, "python").exists():
+                compile_engine(venv)
                 return venv
             stamp = {}
         whole = stamp != {} and works(venv)
@@ -206,6 +241,7 @@ def ready(*extras: str) -> Path:
             say(f"{what} and installing wellfit there: one or two minutes, plus the download of torch ...")
             make(venv, keep)
         install(venv, wanted, keep)
+        compile_engine(venv)
         say("installed.")
     return venv
 

@@ -218,6 +218,65 @@ def test_fingerprint_follows_what_an_installation_depends_on(tmp_path: Path) -> 
     assert first != module.fingerprint(tmp_path / "a", (3, 11, 7))
 
 
+# ------------------------------------------------------------------------------------------------ the native engine
+
+BUILD = """
+class BuildError(RuntimeError):
+    pass
+
+def build():
+    from pathlib import Path
+    folder = Path(__file__).parent
+    with open(folder / "calls", "a") as file:
+        file.write("built ")
+    if (folder / "trouble").exists():
+        raise BuildError((folder / "trouble").read_text())
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a native engine whose compilation is noted, and fails with what stands in the file trouble."""
+    for name in ("WELLFIT_NO_NATIVE", "WELLFIT_REQUIRE_NATIVE"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "src" / "wellfit" / "population" / "native"
+    folder.mkdir(parents=True)
+    (folder / "build.py").write_text(BUILD)
+    return folder
+
+
+def test_every_start_brings_the_engine_up_to_date(run: ModuleType, engine: Path) -> None:
+    run.main(["demo"])
+    run.main(["--", "recipes"])
+    assert (engine / "calls").read_text().split() == ["built", "built"]
+    assert kinds(run) == ["venv", "pip", "wellfit", "wellfit"]
+
+
+def test_an_engine_that_does_not_compile_stops_nothing_and_is_told_once(
+        run: ModuleType, engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for trouble in ("no compiler", "no compiler", "an error", "", "an error"):
+        (engine / "trouble").write_text(trouble)
+        if not trouble:
+            (engine / "trouble").unlink()
+        assert run.main(["demo"]) == 0
+        err = capsys.readouterr().err
+        told.append(trouble in err and "reference engine" in err)
+    assert told == [True, False, True, False, True]
+    assert kinds(run).count("pip") == 1
+
+
+def test_settings_for_the_engine(run: ModuleType, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (engine / "trouble").write_text("no compiler")
+    monkeypatch.setenv("WELLFIT_REQUIRE_NATIVE", "1")
+    with pytest.raises(run.Stop, match="no compiler") as stop:
+        run.main(["demo"])
+    assert stop.value.status == 1
+    monkeypatch.setenv("WELLFIT_NO_NATIVE", "1")
+    assert run.main(["demo"]) == 0
+    assert (engine / "calls").read_text().split() == ["built"]
+
+
 def test_paths_on_windows_and_elsewhere(run: ModuleType) -> None:
     assert run.tool(Path("env"), "python", windows=True) == Path("env/Scripts/python.exe")
     assert run.tool(Path("env"), "python", windows=False) == Path("env/bin/python")

@@ -86,6 +86,7 @@ class Stack(ABC):
 
     def _bind(self) -> None:
         """Everything that follows from the current members and memory; tiers add to it."""
+        self._judged: tuple[Flat, Flat] | None = None
         self.base_rates = torch.tensor([m.learning_rate for m in self.members], dtype=self.dtype, device=self.device)
         self.fold_of = np.array([m.fold for m in self.members])
         self.skips = np.array(["skip_connections" in m.recipe for m in self.members])
@@ -141,6 +142,7 @@ class Stack(ABC):
 
     def run_epoch(self, evaluate: bool = True) -> dict[str, np.ndarray]:
         """One epoch for every member; returns (K,) arrays of clean losses and errors (see ``problem.MetricNames``)."""
+        self._judged = None
         self._train_epoch()
         self.epoch += 1
         for slot in self._slots("average"):
@@ -173,7 +175,15 @@ class Stack(ABC):
     # ---- judging
 
     def judged(self) -> tuple[Flat, Flat]:
-        """Weights and batch-norm statistics to evaluate: averaged where a member averages, with statistics of their own."""
+        """Weights and batch-norm statistics to evaluate: averaged where a member averages, with statistics of their own.
+
+        The same until training goes on.
+        """
+        if self._judged is None:
+            self._judged = self._judge()
+        return self._judged
+
+    def _judge(self) -> tuple[Flat, Flat]:
         if self.averages is None:
             return self.weights, self.statistics
         averaging = np.any([s.present for s in self._slots("average")], axis=0)
@@ -258,6 +268,7 @@ class Stack(ABC):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore what :meth:`state` gave for the same members."""
+        self._judged = None
         self.epoch, self.step = (int(v) for v in state["clock"])
         for name in ("weights", "first", "second", "statistics"):
             getattr(self, name).values.copy_(state[name])

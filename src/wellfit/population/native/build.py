@@ -37,10 +37,11 @@ COMMAND = "python -m wellfit.population.native.build"
 REMEDY = f"install a C++ compiler, then run: {COMMAND}"
 WINDOWS, MACOS = os.name == "nt", sys.platform == "darwin"
 
-#: What every library is compiled with. Windows knows neither -fPIC (Clang refuses it) nor -pthread.
+#: What every library is compiled with. Windows knows neither -fPIC (Clang refuses it) nor -pthread, and Clang links there
+#: what __builtin_cpu_supports needs only when asked to.
 FLAGS = (
     "-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fvisibility=hidden",
-    "-Wall", "-Wextra", *(() if WINDOWS else ("-fPIC", "-pthread")),
+    "-Wall", "-Wextra", *(("-rtlib=compiler-rt",) if WINDOWS else ("-fPIC", "-pthread")),
 )
 
 #: What each instruction set adds: the first group that the compiler knows. GCC before 11 has no x86-64-v3 and -v4, and the

@@ -10,7 +10,11 @@
 
 #include "member.h"
 
+#if defined(_WIN32)
+#define WF_EXPORT extern "C" __declspec(dllexport)
+#else
 #define WF_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
 
 namespace wf {
 
