@@ -63,7 +63,11 @@ def alone(problem: Problem, member: Member) -> Alone:
         warnings.simplefilter("ignore", wf.WellfitWarning)
         plan = member.recipe.compile(model, seed=member.seed, epochs=problem.epochs, steps_per_epoch=problem.steps_per_epoch,
                                      feature_groups=problem.feature_groups)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=member.learning_rate, weight_decay=0, fused=True)
+    optimizer: torch.optim.Optimizer
+    if problem.optimizer == "sgd":
+        optimizer = torch.optim.SGD(model.parameters(), lr=member.learning_rate, momentum=0.9)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=member.learning_rate, weight_decay=0, fused=True)
     fold = problem.folds[member.fold]
     rows = fold.train[:problem.rows_per_fold]
     probe = problem.probe(member.fold)
@@ -181,7 +185,7 @@ def member(name: str) -> Member:
     return Member(wf.Recipe(*CASES[name]), 0.03 * (1 + 0.02 * number), seed=number, fold=number % 2)
 
 
-PROBLEMS = {"classification": classification(), "regression": regression()}
+PROBLEMS = {"classification": classification(), "regression": regression(), "sgd": classification(optimizer="sgd")}
 
 
 @cache

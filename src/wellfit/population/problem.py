@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from wellfit.core.draws import Streams
+from wellfit.core.errors import WellfitError
 from wellfit.core.recipe import Recipe
 from wellfit.core.schedule import Constant, Schedule
 from wellfit.kernels.objective import cross_entropy, squared_error
 from wellfit.population.network import NetworkSpec
 
 ENGINES = ("auto", "native", "reference")
-ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
+OPTIMIZERS = ("adam", "sgd")
+ADAM_BETAS, ADAM_EPSILON, MOMENTUM = (0.9, 0.999), 1e-8, 0.9
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Problem:
         feature_groups: (D,) source feature of each column.
         probe_rows: at most so many training rows are used for the clean training loss.
         engine: the tier that trains: "native", "reference", or "auto": the compiled one where it can.
+        optimizer: "adam" (torch.optim.AdamW without its decay), or "sgd" (torch.optim.SGD with momentum 0.9).
     """
 
     network: NetworkSpec
@@ -91,6 +94,12 @@ class Problem:
     feature_groups: Tensor | None = None
     probe_rows: int = 384
     engine: str = "auto"
+    optimizer: str = "adam"
+
+    def __post_init__(self) -> None:
+        for name, known in (("engine", ENGINES), ("optimizer", OPTIMIZERS)):
+            if getattr(self, name) not in known:
+                raise WellfitError(f"Unknown {name}.", received=repr(getattr(self, name)), expected=", ".join(known))
 
     @property
     def classes(self) -> int | None:

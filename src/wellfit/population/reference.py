@@ -13,7 +13,7 @@ from wellfit.core.draws import Streams
 from wellfit.core.metric import adam_step_size
 from wellfit.core.phases import Batch, Part, StepContext, over
 from wellfit.population.network import NORM_EPSILON, NORM_MOMENTUM, Flat, forward
-from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON, epoch_order
+from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON, MOMENTUM, epoch_order
 from wellfit.population.stack import MATRICES, Stack
 from wellfit.regularizers.targets.soft import soften
 
@@ -120,7 +120,7 @@ class ReferenceStack(Stack):
                          [Part(next(iter(self.infos.values())), self.weights.values[run], self.gradient.values[run])])
                 slot.part.adjust_gradients_(parts, slot.tensors(progress, run))
         self._update("before", progress, rates)
-        self._adam_step(progress, rates)
+        (self._sgd_step if self.problem.optimizer == "sgd" else self._adam_step)(progress, rates)
         self._update("after", progress, rates)
         self.step += 1
         for slot in self._slots("average"):
@@ -142,6 +142,10 @@ class ReferenceStack(Stack):
         step_size = adam_step_size(self.second.values, rates[:, None] / (1 - beta1**t), beta2, t, ADAM_EPSILON)
         self.weights.values.addcmul_(self.first.values, step_size, value=-1)
 
+    def _sgd_step(self, progress: float, rates: Tensor) -> None:
+        self.first.values.mul_(MOMENTUM).add_(self.gradient.values)
+        self.weights.values.addcmul_(self.first.values, rates[:, None], value=-1)
+
     def _update(self, moment: str, progress: float, rates: Tensor) -> None:
         for slot in self._slots("step"):
             if slot.part.moment != moment:
@@ -153,6 +157,8 @@ class ReferenceStack(Stack):
 
     def _context(self, name: str, run: slice, rates: Tensor) -> StepContext:
         def step_size() -> Tensor:
+            if self.problem.optimizer == "sgd":
+                return rates[run] / (1 - MOMENTUM)
             second = self.second.views[name][run]
             return adam_step_size(second, over(rates[run], second), ADAM_BETAS[1], self.step + 1, ADAM_EPSILON)
 

@@ -17,7 +17,7 @@ from wellfit.population.native import library
 from wellfit.population.native.library import NativeEvaluation, NativeMember, NativePart, NativeProblem, Value
 from wellfit.population.native.translate import PARTS, VALUES, part_values, touched
 from wellfit.population.network import NORM_EPSILON, NORM_MOMENTUM, Flat
-from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON
+from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON, MOMENTUM
 from wellfit.population.slots import Slot
 from wellfit.population.stack import Stack
 from wellfit.regularizers.inputs.mixup import Mixup
@@ -61,11 +61,12 @@ class NativeStack(Stack):
         if groups is not None:
             self._shared["feature_groups"] = groups.long().contiguous()
         self._problem = NativeProblem(
-            **{name: _address(value) for name, value in self._shared.items()}, beta1=ADAM_BETAS[0], beta2=ADAM_BETAS[1],
+            **{name: _address(value) for name, value in self._shared.items()},
+            beta1=MOMENTUM if problem.optimizer == "sgd" else ADAM_BETAS[0], beta2=ADAM_BETAS[1],
             epsilon=ADAM_EPSILON, norm_momentum=NORM_MOMENTUM, norm_epsilon=NORM_EPSILON, rows=len(self.inputs),
             columns=spec.inputs, sources=spec.inputs if groups is None else int(groups.max()) + 1, depth=spec.depth,
             activation=library.ACTIVATION[spec.activation], classes=classes or 0, batch=problem.batch,
-            steps=problem.steps_per_epoch, optimizer=library.OPTIMIZER["adam"])
+            steps=problem.steps_per_epoch, optimizer=library.OPTIMIZER[problem.optimizer])
 
     def _bind_members(self) -> None:
         problem, count, steps = self.problem, len(self.members), self.problem.steps_per_epoch

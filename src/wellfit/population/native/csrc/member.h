@@ -618,7 +618,7 @@ template <class T> class Worker {
             T *w = weights_ + from, *m = first_ + from, *v = second_ + from;
             const T *g = gradient_ + from;
             if (problem_.optimizer == WF_SGD) {
-                sgd<T>(size, w, m, g, T(clip), T(problem_.beta1), t == 1, T(rate), touch);
+                sgd<T>(size, w, m, g, T(clip), T(problem_.beta1), T(rate), touch);
                 continue;
             }
             auto pass = touch.soft > 0 || touch.ridge > 0 ? adam<T, true> : adam<T, false>;

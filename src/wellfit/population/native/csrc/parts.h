@@ -34,15 +34,15 @@ inline void adam(int64_t n, T *__restrict w, T *__restrict m, T *__restrict v, c
     }
 }
 
-// torch.optim.SGD with momentum (the buffer starts as the first gradient) and the same prox in its metric, rate / (1 - momentum).
+// torch.optim.SGD with momentum, and the same prox in its metric, rate / (1 - momentum).
 template <class T>
-inline void sgd(int64_t n, T *__restrict w, T *__restrict m, const T *__restrict g, T clip, T momentum, bool start, T rate,
+inline void sgd(int64_t n, T *__restrict w, T *__restrict m, const T *__restrict g, T clip, T momentum, T rate,
                 const Touch &touch) {
     T metric = rate / (T(1) - momentum);
     T shrink = T(touch.shrink), t = metric * T(touch.soft), ridge = T(1) + metric * T(touch.ridge);
     for (int64_t i = 0; i < n; ++i) {
         T gradient = g[i] * clip;
-        T buffer = start ? gradient : momentum * m[i] + gradient;
+        T buffer = momentum * m[i] + gradient;
         m[i] = buffer;
         T x = w[i] * shrink - rate * buffer;
         T inside = x > t ? t : x;
