@@ -131,7 +131,7 @@ class ReferenceStack(Stack):
         factor = self.problem.rate_schedule.at(progress)
         beta1, beta2 = ADAM_BETAS
         if self._fused:  # one pass over memory per member, each with its own rate
-            step = [torch.tensor(float(self.step + 1))]
+            step = [torch.tensor(float(self.step + 1), device=self.device)]
             for k, (w, g, m, v) in enumerate(zip(*self._rows_of, strict=True)):
                 torch._fused_adamw_([w], [g], [m], [v], [], step, lr=self.base_rates64[k] * factor, beta1=beta1, beta2=beta2,
                                     weight_decay=0.0, eps=ADAM_EPSILON, amsgrad=False, maximize=False)

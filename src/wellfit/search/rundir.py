@@ -19,7 +19,7 @@ import numpy as np
 from wellfit.core.errors import WellfitError
 
 FORMAT = 1
-_OURS = ("run.json", "trials.jsonl", "summary.json")
+_OURS = ("run.json", "trials.jsonl", "screened.jsonl", "summary.json")
 _MARK = ".wellfit"  # in work/: this folder is ours
 
 
@@ -153,6 +153,15 @@ class RunDirectory:
                 file.write("".join(lines))
                 file.flush()
                 os.fsync(file.fileno())
+
+    def append_screened(self, generation: int, rows: list[dict[str, Any]]) -> None:
+        """Add what a first look at many configurations gave to screened.jsonl; a resumed run looks only once."""
+        path = self.file("screened.jsonl")
+        known = path.read_text(encoding="utf-8") if path.is_file() else ""
+        whole = known[: known.rfind("\n") + 1]
+        kept = [line for line in whole.splitlines() if json.loads(line)["generation"] != generation]
+        kept += [json.dumps(_plain({"generation": generation, **r}), ensure_ascii=False, allow_nan=False) for r in rows]
+        write_atomically(path, "".join(line + "\n" for line in kept))
 
     def trials(self) -> list[dict[str, Any]]:
         path = self.path / "trials.jsonl"

@@ -72,6 +72,21 @@ def simplest_within(candidates: Sequence[Candidate], best: Candidate, margin: fl
     return min(close, key=lambda c: (len(c.configuration.recipe), c.merit))
 
 
+def ensemble_weights(scorer: Scorer, candidates: Sequence[Candidate], equal: int = 10) -> dict[int, float]:
+    """Positions and weights of an ensemble: half grown greedily, half the ``equal`` best alike.
+
+    On a few hundred rows greed fits the judged rows; the plain mean of the best does not, but takes no account of how they
+    complement each other. Their mean was at least as good as either on the tables we compared them on.
+    """
+    greedy = greedy_ensemble(scorer, candidates)
+    total = sum(greedy.values())
+    order = sorted(range(len(candidates)), key=lambda i: candidates[i].merit)[:equal]
+    weights = {i: 0.5 * times / total for i, times in greedy.items()}
+    for i in order:
+        weights[i] = weights.get(i, 0.0) + 0.5 / len(order)
+    return dict(sorted(weights.items()))
+
+
 def greedy_ensemble(scorer: Scorer, candidates: Sequence[Candidate], rounds: int = 15, start: int = 3) -> dict[int, int]:
     """Positions and multiplicities of an ensemble grown greedily, with replacement, on the judged rows.
 

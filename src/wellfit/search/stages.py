@@ -20,10 +20,11 @@ from wellfit.search.prepare import Prepared
 from wellfit.search.proposer import Proposer
 from wellfit.search.rundir import RunDirectory
 from wellfit.search.score import standard_error
-from wellfit.search.selection import Candidate, greedy_ensemble, paired, simplest_within, spread
+from wellfit.search.screening import COST, FEWEST, KEEP, MOST, RUNGS, draw, survivors
+from wellfit.search.selection import Candidate, ensemble_weights, paired, simplest_within, spread
 from wellfit.search.settings import Budget, Settings
 from wellfit.search.space import Space
-from wellfit.search.summary import MOST_SEEDS, Findings, write_artefacts
+from wellfit.search.summary import Findings, networks_of, write_artefacts
 from wellfit.search.trainer import Fit, Outcome, Trainer
 
 # of a time budget: search, then finalists, then (planned, and at the latest) refits end here
@@ -32,6 +33,7 @@ _RESAMPLES = 500
 _RUNGS = (0.25, 0.5)
 _KEEP = 0.5
 _ENSEMBLE_POOL = 24
+_SCREEN_SHARE, _PARENTS = 0.7, 8  # of a generation's epochs; configurations that new ones are drawn near to
 
 
 def space_of(prepared: Prepared, settings: Settings, regularizers: list[str] | None) -> Space:
@@ -56,6 +58,8 @@ class Search:
         self.resamples = self.scorer.resamples(_RESAMPLES, seed)
         self.outcomes: dict[int, Outcome] = {}
         self.interrupted = False
+        self.glimpsed = 0
+        self._generation_epochs = 0
         self._before = float((run.load_job("clock") or ({"seconds": 0.0}, {}))[0]["seconds"])
         self._started = started
 
@@ -99,7 +103,7 @@ class Search:
         self.listener.stage("comparing methods")
         self._tick()
         self._search()
-        findings = Findings(self.scorer, list(self.outcomes.values()), {})
+        findings = Findings(self.scorer, list(self.outcomes.values()), {}, glimpsed=self.glimpsed)
         best_known = self._candidates()
         if not best_known:
             self._search_unregularized()
@@ -125,6 +129,11 @@ class Search:
             job = f"search-{generation:03d}"
             if not self.run.has_job(job) and generation > 0 and self._time_is_up(SEARCH_SHARE):
                 break
+            if generation > 0:
+                with self._interruptible():
+                    proposer.enqueue(self._screen(generation, count // 2))
+                if self.interrupted:
+                    break
             batch = proposer.ask(count)
             if generation == 0:
                 batch = [(number, start) for (number, _), start in zip(batch, starts, strict=True)]
@@ -146,9 +155,10 @@ class Search:
         if self.budget.seconds is not None:
             rungs = sorted({1, *rungs} - {epochs})  # an early look at the clock
         protected = [i for i, (_, c) in enumerate(batch) if c.origin == "unregularized" or c.origin.startswith("single:")]
-        begun = time.monotonic()
+        begun, epochs_before = time.monotonic(), self.trainer.member_epochs
         results = self.trainer.evaluate(job, [c for _, c in batch], rungs=rungs, keep=_KEEP, protected=protected,
                                         deadline=self._deadline(SEARCH_SHARE if generation else REPEAT_SHARE))
+        self._generation_epochs = self.trainer.member_epochs - epochs_before
         rows = []
         for (number, configuration), (outcome,) in zip(batch, results, strict=True):
             if not outcome.finished:
@@ -166,6 +176,33 @@ class Search:
         self.run.append_trials(rows)
         self._tick()
         self._report_score()
+
+    def _screen(self, generation: int, wanted: int) -> list[Configuration]:
+        """A first look at as many configurations as cost a share of what the last generation did; the best of them.
+
+        With work as the budget there is none: there a configuration is one that was trained on all folds.
+        """
+        if self.budget.seconds is None or wanted < 1:
+            return []
+        job = f"screen-{generation:03d}"
+        planned = self.run.load_job(f"{job}-size")
+        if planned is None:
+            count = int(_SCREEN_SHARE * self._generation_epochs / (self.settings.epochs * COST))
+            planned = ({"size": min(count, MOST) if count >= FEWEST else 0}, {})
+            self.run.save_job(f"{job}-size", *planned)
+        if not planned[0]["size"]:
+            return []
+        best = [c.configuration for c in self._candidates()[:_PARENTS]]
+        drawn = draw(self.space, planned[0]["size"], self.seed * 1000 + generation, best)
+        epochs, parts = self.settings.epochs, len(self.trainer.problem.folds)
+        rungs = sorted({max(1, round(share * epochs)) for share in RUNGS} - {epochs})
+        looked = self.trainer.screen(job, drawn, generation % parts, rungs=rungs, keep=KEEP, deadline=self._deadline(SEARCH_SHARE))
+        self.run.append_screened(generation, [
+            {"recipe": s.configuration.recipe.to_mapping(), "learning_rate": s.configuration.learning_rate, "fold": s.part,
+             "epochs": s.epochs, "validation": self.scorer.score(s.error), "pruned": not s.ended} for s in looked])
+        promoted = survivors(looked, wanted)
+        self.glimpsed += len(looked) - len(promoted)
+        return promoted
 
     def _search_unregularized(self) -> None:
         """Even a budget too small for anything gives the unregularized network."""
@@ -221,7 +258,7 @@ class Search:
         findings.simplest = simplest_within([*finalists, best], best, margin)
         pool = [c for c in known if c.configuration.key != best.configuration.key][:_ENSEMBLE_POOL]
         candidates = [best, *pool]
-        findings.ensemble = [(candidates[i], times) for i, times in greedy_ensemble(self.scorer, candidates).items()]
+        findings.ensemble = [(candidates[i], weight) for i, weight in ensemble_weights(self.scorer, candidates).items()]
 
     def _attribute(self, findings: Findings, best: Candidate, margin: float) -> Candidate:
         """Each part left out, and the learning rate at its default, with the same seeds; drop what buys nothing."""
@@ -279,7 +316,7 @@ class Search:
         singles = sorted(findings.singles.values(), key=lambda c: c.merit)
         both = (findings.unregularized, findings.best)
         wanted: list[tuple[Candidate, int]] = [(c, 0) for c in (*both, *singles[:1], findings.simplest)]
-        wanted += [(c, s) for c, times in findings.ensemble for s in range(min(times, MOST_SEEDS))]
+        wanted += [(c, s) for c, weight in findings.ensemble for s in range(networks_of(weight))]
         wanted += [(c, s) for s in range(1, self.settings.final_seeds) for c in both]
         wanted += [(c, 0) for c in singles]
         unique: dict[tuple[Any, int], tuple[Candidate, int]] = {}

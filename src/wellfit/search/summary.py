@@ -22,6 +22,12 @@ from wellfit.search.trainer import Fit, Outcome, Trainer
 
 FORMAT = 1
 MOST_SEEDS = 3  # networks that one configuration may send into the ensemble
+_WEIGHT_PER_SEED = 0.1
+
+
+def networks_of(weight: float) -> int:
+    """How many networks (seeds) a configuration of this weight sends into the ensemble."""
+    return min(MOST_SEEDS, max(1, round(weight / _WEIGHT_PER_SEED)))
 
 
 @dataclass
@@ -36,22 +42,23 @@ class Findings:
     best: Candidate | None = None
     simplest: Candidate | None = None
     singles: dict[str, Candidate] = field(default_factory=dict)
-    ensemble: list[tuple[Candidate, int]] = field(default_factory=list)
+    ensemble: list[tuple[Candidate, float]] = field(default_factory=list)
     attribution: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     margin: float = 0.0
     seeds: int = 1
     linear: np.ndarray | None = None
+    glimpsed: int = 0  # configurations that were screened and went no further
 
     def fit(self, candidate: Candidate | None, seed: int = 0) -> Fit | None:
         return None if candidate is None else self.fits.get((candidate.configuration.key, seed))
 
     def ensemble_fits(self) -> list[tuple[Fit, float]]:
-        """The networks of the ensemble with their weights: a configuration picked several times sends several seeds."""
+        """The networks of the ensemble with their weights: a configuration of much weight sends several seeds."""
         out: list[tuple[Fit, float]] = []
-        for candidate, times in self.ensemble:
-            own = [f for s in range(min(times, MOST_SEEDS)) if (f := self.fit(candidate, s)) is not None]
-            out += [(f, times / len(own)) for f in own]
+        for candidate, weight in self.ensemble:
+            own = [f for s in range(networks_of(weight)) if (f := self.fit(candidate, s)) is not None]
+            out += [(f, weight / len(own)) for f in own]
         return out
 
     def paired_fits(self, candidate: Candidate, other: Candidate) -> list[tuple[Fit, Fit]]:
@@ -190,7 +197,8 @@ def _summary(prepared: Prepared, settings: Settings, trainer: Trainer, found: Fi
                     "parameters": trainer.problem.network.parameters},
         "warnings": [str(note.message) for note in prepared.notes if note.level == "warning"],
         "interrupted": interrupted,
-        "cost": {"seconds": round(seconds, 2), "configurations": len(found.outcomes), "epochs": trainer.member_epochs,
+        "cost": {"seconds": round(seconds, 2), "configurations": len(found.outcomes) + found.glimpsed,
+                 "glimpsed": found.glimpsed, "epochs": trainer.member_epochs,
                  "member_steps": trainer.member_epochs * trainer.problem.steps_per_epoch},
     }
 

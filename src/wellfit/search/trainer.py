@@ -54,6 +54,21 @@ class Outcome:
         return self.finished and self.pruned_at is None and math.isfinite(self.error)
 
 
+@dataclass(frozen=True)
+class Screened:
+    """What a first look at a configuration gave: error and loss on one fold after ``epochs`` epochs.
+
+    ``ended`` says that it was trained to its end.
+    """
+
+    configuration: Configuration
+    part: int
+    error: float
+    loss: float
+    epochs: int
+    ended: bool
+
+
 @dataclass
 class Fit:
     """A configuration refitted on all development rows: test predictions, error on the training rows, weights."""
@@ -78,6 +93,36 @@ class _Pace:
         now = time.monotonic()
         each = (now - self.begun) / max(self.work, 1) * (epochs - self.rung)
         return max(1, int(0.9 * (deadline - now) / max(each, 1e-6)))
+
+
+class _Halving:
+    """After each rung the share ``keep`` of the configurations with the smallest mean error goes on, and all ``protected`` ones, as
+    long as the deadline allows them to finish; if it does not, the first protected one and the best go on.
+
+    Member ``n`` belongs to configuration ``n // size``.
+    """
+
+    def __init__(self, size: int, keep: float, protected: Sequence[int], deadline: float | None, epochs: int):
+        self.size, self.keep, self.protected, self.deadline, self.epochs = size, keep, protected, deadline, epochs
+        self.pruned: dict[str, int] = {}
+        self._pace = _Pace()
+
+    def __call__(self, records: dict[int, Record], rung: int) -> list[int]:
+        mine = _by_configuration(records, self.size)
+        # as things stood at this rung, also when a resumed run looks back at it
+        live = [c for c, rs in mine.items()
+                if str(c) not in self.pruned and not all(r.ended and r.epochs <= rung for r in rs.values())]
+        errors = {c: float(np.mean([r.at("validation_error", rung) for r in mine[c].values()])) for c in live}
+        ranked = sorted(live, key=lambda c: (errors[c] if math.isfinite(errors[c]) else math.inf, c))
+        share = self.keep if rung > 1 else 1.0  # after one epoch only the clock may say no
+        stay = set(ranked[: max(1, math.ceil(share * len(ranked)))]) | (set(self.protected) & set(live))
+        self._pace.work += (rung - self._pace.rung) * len(live)
+        self._pace.rung = rung
+        if self.deadline is not None and len(stay) > (most := self._pace.affords(self.deadline, self.epochs)):
+            first = [c for c in self.protected[:1] if c in stay]
+            stay = set((first + [c for c in ranked if c in stay and c not in first])[:most])
+        self.pruned.update({str(c): rung for c in live if c not in stay})
+        return [n for c in live if c in stay for n in mine[c]]
 
 
 class Trainer:
@@ -113,9 +158,7 @@ class Trainer:
                  deadline: float | None = None) -> list[list[Outcome]]:
         """Train every configuration on every fold with every seed: one list of outcomes (a seed each) per configuration.
 
-        After each rung the share ``keep`` of the configurations with the smallest mean error goes on, and all ``protected``
-        (positions), as long as the deadline allows them to finish; if it does not, the first protected one and the best go on.
-        A finished job is read from the run directory.
+        The share ``keep`` goes on after each rung (see :class:`_Halving`). A finished job is read from the run directory.
         """
         folds = len(self.problem.folds)
         members = {self._number(c, s, f, len(seeds), folds):
@@ -124,33 +167,14 @@ class Trainer:
         stamp = _stamp(members)
         known = self._known(job, stamp)
         if known is None:
-            pruned: dict[str, int] = {}
-            pace = _Pace()
             before = self.pool.member_epochs
-
-            def choose(records: dict[int, Record], rung: int) -> list[int]:
-                mine = _by_configuration(records, len(seeds) * folds)
-                # as things stood at this rung, also when a resumed run looks back at it
-                live = [c for c, rs in mine.items()
-                        if str(c) not in pruned and not all(r.ended and r.epochs <= rung for r in rs.values())]
-                errors = {c: float(np.mean([r.at("validation_error", rung) for r in mine[c].values()])) for c in live}
-                ranked = sorted(live, key=lambda c: (errors[c] if math.isfinite(errors[c]) else math.inf, c))
-                share = keep if rung > 1 else 1.0  # after one epoch only the clock may say no
-                stay = set(ranked[: max(1, math.ceil(share * len(ranked)))]) | (set(protected) & set(live))
-                pace.work += (rung - pace.rung) * len(live)
-                pace.rung = rung
-                if deadline is not None and len(stay) > (most := pace.affords(deadline, self.problem.epochs)):
-                    first = [c for c in protected[:1] if c in stay]
-                    stay = set((first + [c for c in ranked if c in stay and c not in first])[:most])
-                pruned.update({str(c): rung for c in live if c not in stay})
-                return [n for c in live if c in stay for n in mine[c]]
-
-            records = self.pool.train(self.key, self.problem, members, rungs=rungs, choose=choose if rungs else None,
+            halving = _Halving(len(seeds) * folds, keep, protected, deadline, self.problem.epochs)
+            records = self.pool.train(self.key, self.problem, members, rungs=rungs, choose=halving if rungs else None,
                                       deadline=deadline, folder=self.run.job_folder(job) / stamp, progress=self.on_progress)
             for first in range(0, len(members), folds):
                 _judge_elsewhere([records[first + f] for f in range(folds)])
             meta, arrays = _pack(records)
-            meta |= {"pruned": pruned, "member_epochs": self.pool.member_epochs - before, "members": stamp}
+            meta |= {"pruned": halving.pruned, "member_epochs": self.pool.member_epochs - before, "members": stamp}
             self.run.save_job(job, meta, arrays)
             known = (meta, arrays)
         meta, arrays = known
@@ -159,6 +183,28 @@ class Trainer:
         return [[self._outcome(configuration, seed, meta["pruned"].get(str(c)),
                                [records[self._number(c, s, f, len(seeds), folds)] for f in range(folds)])
                  for s, seed in enumerate(seeds)] for c, configuration in enumerate(configurations)]
+
+    def screen(self, job: str, configurations: Sequence[Configuration], part: int, *, rungs: Sequence[int], keep: float,
+               deadline: float | None = None) -> list[Screened]:
+        """A first look at many configurations: one fold (``part``), thinned at every rung. Errors are those of that fold alone."""
+        members = {c: Member(configuration.recipe, configuration.learning_rate, self.seed, part)
+                   for c, configuration in enumerate(configurations)}
+        stamp = _stamp(members)
+        known = self._known(job, stamp)
+        if known is None:
+            before = self.pool.member_epochs
+            halving = _Halving(1, keep, (), deadline, self.problem.epochs)
+            records = self.pool.train(self.key, self.problem, members, rungs=rungs, choose=halving, deadline=deadline,
+                                      folder=self.run.job_folder(job) / stamp, progress=self.on_progress)
+            reached = [halving.pruned.get(str(c), r.epochs) for c, r in sorted(records.items())]
+            looks = [(r.at("validation_error", e or None), r.at("validation_loss", e or None), e, r.ended)
+                     for (_, r), e in zip(sorted(records.items()), reached, strict=True)]
+            meta: dict[str, Any] = {"looks": looks, "member_epochs": self.pool.member_epochs - before, "members": stamp}
+            self.run.save_job(job, meta, {})
+            known = (meta, {})
+        self._count(known[0])
+        return [Screened(configuration, part, self._in_unit(_number_or_nan(error)), _number_or_nan(loss), int(epochs), bool(ended))
+                for configuration, (error, loss, epochs, ended) in zip(configurations, known[0]["looks"], strict=True)]
 
     @staticmethod
     def _number(configuration: int, seed: int, fold: int, seeds: int, folds: int) -> int:
@@ -219,6 +265,11 @@ class Trainer:
         """A finished job's result, if it trained these very members: after an interrupt a job may be planned anew."""
         known = self.run.load_job(job)
         return known if known is not None and known[0].get("members") == stamp else None
+
+
+def _number_or_nan(value: float | None) -> float:
+    """JSON has no nan: it comes back as None."""
+    return math.nan if value is None else float(value)
 
 
 def _stamp(members: Mapping[int, Member]) -> str:

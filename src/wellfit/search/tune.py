@@ -13,27 +13,22 @@ from typing import Any
 import torch
 
 from wellfit.core.errors import WellfitError, nearest
-from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.data import Table, load_table, save_split
 from wellfit.population.native.library import why_not
 from wellfit.population.network import ACTIVATIONS
 from wellfit.population.pool import Pool, usable_cores
-from wellfit.population.problem import ENGINES, Member
-from wellfit.population.tiers import describe_tiers, make_stack, tier_of
-from wellfit.population.train import stack_size
-from wellfit.search.configuration import Configuration
+from wellfit.population.problem import ENGINES
+from wellfit.population.tiers import describe_tiers
+from wellfit.search.foundation import Asked, Foundation, trainer_for
 from wellfit.search.live import Bar, Listener, Silent
-from wellfit.search.prepare import Prepared, check_metric, describe_data, prepare, with_encoding, with_folds
+from wellfit.search.prepare import Prepared, check_metric, describe_data, prepare, with_folds
 from wellfit.search.result import TuneResult
 from wellfit.search.rundir import FORMAT, RunDirectory, command_line, environment, now
 from wellfit.search.settings import Budget, Settings
 from wellfit.search.stages import Search, space_of
-from wellfit.search.trainer import Trainer
 
 _ENCODINGS = ("auto", "plain", "piecewise")
-WIDEST_PIECEWISE = 400
-_LIGHT: dict[str, dict[str, float]] = {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 20.0}}
 
 
 def tune(data: Any = None, target: str | None = None, *, budget: str | float = "3m", out: str | os.PathLike[str] | None = None,
@@ -105,50 +100,19 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
 
 def _run(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settings: Settings, workers: int | None,
          listener: Listener, started: float) -> TuneResult:
-    budget = Budget.parse(asked["budget"])
+    budget, seed = Budget.parse(asked["budget"]), asked["seed"]
     with _one_thread(), Pool(workers) as pool:
+        prepared = replace(with_folds(prepared, seed, settings.folds), engine=asked.get("engine", "auto"))
         if not (run.path / "run.json").is_file():
-            if budget.seconds is not None:
-                settings = _fitted(prepared, settings, budget.seconds, pool.workers, asked)
-            prepared = with_folds(prepared, asked["seed"], settings.folds)
             _record(run, asked, prepared, settings, pool)
-        prepared = replace(prepared, engine=asked.get("engine", "auto"))
         listener.begin(prepared, settings, run.path)
-        if asked["encoding"] == "auto":
-            listener.stage("choosing how numbers enter the network")
-            prepared = _encoded(run, prepared, settings, pool, asked["seed"])
+        settled = Asked(tuple(asked["hidden"]) if asked["hidden"] else None, asked["epochs"], asked["folds"], asked["encoding"])
+        prepared, settings = Foundation(run, prepared, settings, pool, seed, settled, budget, started).choose(listener.stage)
         _record(run, asked, prepared, settings, pool)
-        trainer = _trainer(run, prepared, settings, pool, asked["seed"])
-        search = Search(run, prepared, settings, budget, trainer, listener, asked["seed"], asked["regularizers"], started)
+        trainer = trainer_for(run, prepared, settings, pool, seed, f"choose-{prepared.encoding}")
+        search = Search(run, prepared, settings, budget, trainer, listener, seed, asked["regularizers"], started)
         search.execute()
     return TuneResult(run.path)
-
-
-def _trainer(run: RunDirectory, prepared: Prepared, settings: Settings, pool: Pool, seed: int) -> Trainer:
-    problem = prepared.problem(settings, prepared.split.folds)
-    judged = torch.cat([f.validation for f in problem.folds]).numpy()
-    return Trainer(pool, run, problem, prepared.scorer(judged), prepared.scale, seed, f"choose-{prepared.encoding}")
-
-
-def _encoded(run: RunDirectory, prepared: Prepared, settings: Settings, pool: Pool, seed: int) -> Prepared:
-    """Numbers as they are, or piecewise-linear codes of them: whichever serves a few plain configurations better.
-
-    The choice is the network's, not the regularization's: everything that is compared later uses the same inputs.
-    """
-    other = with_encoding(prepared, "piecewise")
-    if not prepared.inputs.shape[1] < other.inputs.shape[1] <= WIDEST_PIECEWISE:
-        return prepared
-    decided = run.load_job("encoding")
-    if decided is None:
-        tried = [Configuration(Recipe(), 1e-3), Configuration(Recipe(*(lookup(n)(**v) for n, v in _LIGHT.items())), 2e-3)]
-        merits = {}
-        for candidate in (prepared, other):
-            results = _trainer(run, candidate, settings, pool, seed).evaluate(f"encoding-{candidate.encoding}", tried)
-            merits[candidate.encoding] = min((o.merit for (o,) in results if o.usable), default=float("inf"))
-        run.save_job("encoding", {"choice": min(merits, key=lambda k: merits[k]), "merits": merits}, {})
-        decided = run.load_job("encoding")
-        assert decided is not None
-    return prepared if decided[0]["choice"] == prepared.encoding else other
 
 
 def _check(asked: dict[str, Any], workers: int | None) -> None:
@@ -182,31 +146,10 @@ def _prepared(table: Table, asked: dict[str, Any], run: RunDirectory | None) -> 
             raise WellfitError("The data have changed since the run was started.", received=table.name,
                                expected=f"the table with sha256 {recorded['data']['sha256'][:12]}",
                                action="resume with the same data, or start a new run")
-        settings = Settings.from_mapping(recorded["settings"])
-    else:
-        settings = Settings.for_size(development, table.frame.shape[1],
-                                     hidden=tuple(asked["hidden"]) if asked["hidden"] else None,
-                                     **{n: asked[n] for n in ("activation", "epochs", "batch_size", "folds")})
+    settings = Settings.for_size(development, table.frame.shape[1], hidden=tuple(asked["hidden"]) if asked["hidden"] else None,
+                                 **{n: asked[n] for n in ("activation", "epochs", "batch_size", "folds")})
     return prepare(table, seed=asked["seed"], folds=settings.folds, metric=asked["metric"], weighting=asked["class_weights"],
                    encoding=encoding), settings
-
-
-def _fitted(prepared: Prepared, settings: Settings, seconds: float, workers: int, asked: dict[str, Any]) -> Settings:
-    """Fewer epochs and folds, until the comparison of all methods fits about a third of a
-    time budget (it costs more than the plain stack that is measured here).
-
-    What an epoch costs is measured on a stack for a moment.
-    """
-    probe = replace(prepared.problem(settings, ((prepared.split.train, prepared.split.validation),)), epochs=3)
-    recipe = Recipe(lookup("dropout")())
-    tier = tier_of(probe, Member(recipe, 1e-3))
-    stack = make_stack(probe, [Member(recipe, 1e-3, seed=k) for k in range(min(stack_size(probe, tier=tier), 16))], tier=tier)
-    stack.run_epoch()
-    begun = clock.perf_counter()
-    stack.run_epoch()
-    each = (clock.perf_counter() - begun) / len(stack.members)
-    allowed = 0.25 * seconds * workers / (32 * each)  # epochs of all folds together, for about 32 configurations
-    return settings.within(allowed, epochs=asked["epochs"] is None, folds=asked["folds"] is None)
 
 
 def _record(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settings: Settings, pool: Pool) -> None:

@@ -1,0 +1,162 @@
+"""What regularization is compared on: the network's width and how numbers enter it, chosen before anything else.
+
+The choice is the network's, not the regularization's: everything that is compared later stands on it, the unregularized
+network too. It is made by cross-validation of two plain configurations on the development rows, within a small share of the
+budget, and kept, so that a resumed run stands on the same ground.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from wellfit.core.recipe import Recipe
+from wellfit.core.registry import lookup
+from wellfit.population.pool import Pool
+from wellfit.population.problem import Member
+from wellfit.population.tiers import make_stack, tier_of
+from wellfit.population.train import stack_size
+from wellfit.search.configuration import Configuration
+from wellfit.search.prepare import Prepared, with_encoding, with_folds
+from wellfit.search.rundir import RunDirectory
+from wellfit.search.settings import Budget, Settings
+from wellfit.search.trainer import Trainer
+
+NETWORKS = ((64, 64), (128, 128, 128), (256, 256, 256))
+WIDEST_PIECEWISE = 400
+SHARE = 0.12        # of a time budget, for trying
+_COMPARED = 32      # configurations of the first comparison, roughly, which settings are made to fit
+_LIGHT: dict[str, dict[str, float]] = {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 20.0}}
+_WORTH = 0.01       # relative improvement of the merit that a more expensive choice has to bring
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of the foundation the user has settled already (None: open)."""
+
+    hidden: tuple[int, ...] | None
+    epochs: int | None
+    folds: int | None
+    encoding: str  # plain, piecewise or auto
+
+
+class Foundation:
+    """Chooses settings and encoding for one run.
+
+    Args:
+        run: where the choice is kept.
+        prepared: the table, plainly encoded unless another encoding was asked for.
+        settings: for the data's size.
+        pool: trains.
+        seed: of the trials.
+        asked: what is settled.
+        budget: of the run.
+        started: when it began, on the monotonic clock.
+    """
+
+    def __init__(self, run: RunDirectory, prepared: Prepared, settings: Settings, pool: Pool, seed: int, asked: Asked,
+                 budget: Budget, started: float):
+        self.run, self.prepared, self.settings, self.pool, self.seed = run, prepared, settings, pool, seed
+        self.asked, self.budget, self.started = asked, budget, started
+        self._seconds: dict[tuple[int, ...], float] = {}  # of an epoch of one configuration on one fold
+
+    def choose(self, tell: Callable[[str], None]) -> tuple[Prepared, Settings]:
+        """The data in their chosen encoding and folds, and the settings."""
+        known = self.run.load_job("foundation")
+        if known is None:
+            self.run.save_job("foundation", self._choice(tell), {})
+            known = self.run.load_job("foundation")
+            assert known is not None
+        settings = Settings.from_mapping(known[0]["settings"])
+        return self._in(settings, known[0]["encoding"]), settings
+
+    def _choice(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        candidates = [self.asked.hidden] if self.asked.hidden else list(NETWORKS)
+        if self.budget.seconds is None and not self.asked.hidden:
+            candidates = [self.settings.hidden]  # with work as the budget there is no clock to choose by
+        encoding = self.prepared.encoding
+        fitted = {h: self._fitted(replace(self.settings, hidden=h)) for h in candidates if h is not None}
+        hidden, merits = self._network(fitted, encoding, tell)
+        if self.asked.encoding == "auto":
+            encoding = self._encoding(fitted[hidden], merits, tell)
+        return {"settings": fitted[hidden].to_mapping(), "encoding": encoding,
+                "merits": {f"{'-'.join(map(str, h))} {e}": m for (h, e), m in merits.items()}}
+
+    def _network(self, fitted: dict[tuple[int, ...], Settings], encoding: str,
+                 tell: Callable[[str], None]) -> tuple[tuple[int, ...], dict[tuple[tuple[int, ...], str], float]]:
+        merits: dict[tuple[tuple[int, ...], str], float] = {}
+        if len(fitted) == 1:
+            return next(iter(fitted)), merits
+        tell("choosing the network")
+        middle = self.settings.hidden
+        best = middle if middle in fitted else next(iter(fitted))
+        lowest = math.inf
+        for hidden, settings in fitted.items():  # from the smallest
+            if merits and not self._affords(settings):
+                break
+            merits[hidden, encoding] = merit = self._merit(self._in(settings, encoding), settings)
+            if merit < lowest - _WORTH * abs(lowest) or not math.isfinite(lowest):
+                best, lowest = hidden, merit
+        return best, merits
+
+    def _encoding(self, settings: Settings, merits: dict[tuple[tuple[int, ...], str], float],
+                  tell: Callable[[str], None]) -> str:
+        plain, other = self._in(settings, "plain"), self._in(settings, "piecewise")
+        if not plain.inputs.shape[1] < other.inputs.shape[1] <= WIDEST_PIECEWISE or not self._affords(settings):
+            return "plain"
+        tell("choosing how numbers enter the network")
+        for candidate in (plain, other):
+            if (settings.hidden, candidate.encoding) not in merits:
+                merits[settings.hidden, candidate.encoding] = self._merit(candidate, settings)
+        return min(("plain", "piecewise"), key=lambda e: merits[settings.hidden, e])
+
+    # ---- trying
+
+    def _in(self, settings: Settings, encoding: str) -> Prepared:
+        prepared = with_folds(self.prepared, self.seed, settings.folds)
+        return prepared if prepared.encoding == encoding else with_encoding(prepared, encoding)
+
+    def _merit(self, prepared: Prepared, settings: Settings) -> float:
+        """The better of two plain configurations, cross-validated."""
+        tried = [Configuration(Recipe(), 1e-3), Configuration(Recipe(*(lookup(n)(**v) for n, v in _LIGHT.items())), 2e-3)]
+        name = "-".join(map(str, settings.hidden))
+        results = trainer_for(self.run, prepared, settings, self.pool, self.seed, f"{name} {prepared.encoding}").evaluate(
+            f"try-{name}-{prepared.encoding}", tried)
+        return min((o.merit for (o,) in results if o.usable), default=math.inf)
+
+    def _affords(self, settings: Settings) -> bool:
+        """Whether trying two configurations with these settings keeps within the share of the budget."""
+        if self.budget.seconds is None:
+            return True
+        needed = 2 * settings.folds * settings.epochs * self._seconds[settings.hidden] / self.pool.workers
+        return time.monotonic() - self.started + needed < SHARE * self.budget.seconds + 1.0
+
+    def _fitted(self, settings: Settings) -> Settings:
+        """Fewer epochs and folds, until the comparison of all methods fits about a third of a time budget (it costs more than the
+        plain stack that is measured here). What an epoch costs is measured on a stack for a moment."""
+        if self.budget.seconds is None:
+            return settings
+        split = self.prepared.split
+        probe = replace(self.prepared.problem(settings, ((split.train, split.validation),)), epochs=3)
+        recipe = Recipe(lookup("dropout")())
+        tier = tier_of(probe, Member(recipe, 1e-3))
+        count = min(stack_size(probe, tier=tier), 4 if tier == "native" else 16)
+        stack = make_stack(probe, [Member(recipe, 1e-3, seed=k) for k in range(count)], tier=tier)
+        stack.run_epoch()
+        begun = time.perf_counter()
+        stack.run_epoch()
+        self._seconds[settings.hidden] = each = (time.perf_counter() - begun) / count
+        allowed = 0.25 * self.budget.seconds * self.pool.workers / (_COMPARED * each)  # epochs of all folds together
+        return settings.within(allowed, epochs=self.asked.epochs is None, folds=self.asked.folds is None)
+
+
+def trainer_for(run: RunDirectory, prepared: Prepared, settings: Settings, pool: Pool, seed: int, key: str) -> Trainer:
+    """A trainer over the folds of ``prepared``; ``key`` tells its problem from others."""
+    problem = prepared.problem(settings, prepared.split.folds)
+    judged = torch.cat([f.validation for f in problem.folds]).numpy()
+    return Trainer(pool, run, problem, prepared.scorer(judged), prepared.scale, seed, key)
