@@ -9,7 +9,7 @@ from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.search.configuration import Configuration
 from wellfit.search.score import Scorer, softmax
-from wellfit.search.selection import Candidate, greedy_ensemble, paired, simplest_within, spread
+from wellfit.search.selection import Candidate, ensemble_weights, greedy_ensemble, paired, simplest_within, spread
 from wellfit.search.trainer import Outcome
 
 
@@ -102,3 +102,18 @@ def test_the_spread_is_a_standard_error() -> None:
     scorer = Scorer("rmse", y)
     found = spread(scorer, candidate(scorer, [noisy(y, 1.0, rng)]), scorer.resamples(400))
     assert found == pytest.approx(1 / np.sqrt(2 * 400), rel=0.2)
+
+
+def test_half_of_an_ensembles_weight_is_the_plain_mean_of_the_best() -> None:
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 200)
+    scorer = Scorer("accuracy", y, 2)
+    members = [candidate(scorer, [softmax(rng.normal(size=(200, 2)) + s * np.eye(2)[y])], rate=1e-3 * (k + 1))
+               for k, s in enumerate((2.0, 1.9, 1.8, 1.7, 0.1))]
+    weights = ensemble_weights(scorer, members, equal=3)
+    assert sum(weights.values()) == pytest.approx(1.0)
+    best = sorted(range(5), key=lambda i: members[i].merit)[:3]
+    assert all(weights[i] >= 0.5 / 3 for i in best)
+    greedy = greedy_ensemble(scorer, members)
+    for i, weight in weights.items():
+        assert weight == pytest.approx(0.5 * greedy.get(i, 0) / sum(greedy.values()) + (0.5 / 3 if i in best else 0.0))

@@ -14,6 +14,7 @@ from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.population.problem import Problem
 from wellfit.search.baseline import linear_predictions
+from wellfit.search.clock import Clock
 from wellfit.search.configuration import DEFAULT_RATE, Configuration
 from wellfit.search.live import Listener
 from wellfit.search.prepare import Prepared
@@ -27,12 +28,12 @@ from wellfit.search.space import Space
 from wellfit.search.summary import Findings, networks_of, write_artefacts
 from wellfit.search.trainer import Fit, Outcome, Trainer
 
-# of a time budget: search, then finalists, then (planned, and at the latest) refits end here
-SEARCH_SHARE, REPEAT_SHARE, TOTAL_SHARE, REFIT_SHARE = 0.58, 0.77, 0.92, 0.97
 _RESAMPLES = 500
 _RUNGS = (0.25, 0.5)
 _KEEP = 0.5
 _ENSEMBLE_POOL = 24
+_PARTS, _REFITS = 6, 40  # that a chosen recipe has, and that a run ends with, roughly
+_MOST_FINAL_SEEDS = 6
 _SCREEN_SHARE, _PARENTS = 0.7, 8  # of a generation's epochs; configurations that new ones are drawn near to
 
 
@@ -60,29 +61,14 @@ class Search:
         self.interrupted = False
         self.glimpsed = 0
         self._generation_epochs = 0
-        self._before = float((run.load_job("clock") or ({"seconds": 0.0}, {}))[0]["seconds"])
-        self._started = started
-
-    # ---- the clock
-
-    @property
-    def used(self) -> float:
-        """Seconds spent, earlier sessions of this run included."""
-        return self._before + time.monotonic() - self._started
-
-    def _deadline(self, share: float) -> float | None:
-        """When this share of the budget is spent, on the monotonic clock; None for a work budget."""
-        if self.budget.seconds is None:
-            return None
-        return self._started + share * self.budget.seconds - self._before
+        self.clock = Clock(budget, started, float((run.load_job("clock") or ({"seconds": 0.0}, {}))[0]["seconds"]))
 
     def _time_is_up(self, share: float) -> bool:
-        deadline = self._deadline(share)
-        return self.interrupted or (deadline is not None and time.monotonic() >= deadline)
+        return self.interrupted or self.clock.up(share)
 
     def _tick(self) -> None:
-        self.run.save_job("clock", {"seconds": self.used}, {})
-        self.listener.clock(self.used, self.budget.seconds, len(self.outcomes), self.budget.configurations)
+        self.run.save_job("clock", {"seconds": self.clock.used}, {})
+        self.listener.clock(self.clock.used, self.budget.seconds, len(self.outcomes), self.budget.configurations)
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -112,7 +98,8 @@ class Search:
         finalists = self._repeat(best_known)
         self._choose(findings, finalists, best_known)
         self._refit(findings, best_known)
-        write_artefacts(self.run, self.prepared, self.settings, self.trainer, findings, self.used, self.seed, self.interrupted)
+        write_artefacts(self.run, self.prepared, self.settings, self.trainer, findings, self.clock.used, self.seed,
+                        self.interrupted)
         if not self.interrupted:  # else it can still be resumed
             self.run.clean_up()
 
@@ -127,7 +114,7 @@ class Search:
         generation, count = 0, len(starts)
         while count > 0:
             job = f"search-{generation:03d}"
-            if not self.run.has_job(job) and generation > 0 and self._time_is_up(SEARCH_SHARE):
+            if not self.run.has_job(job) and generation > 0 and self._time_is_up(self.clock.search):
                 break
             if generation > 0:
                 with self._interruptible():
@@ -155,10 +142,12 @@ class Search:
         if self.budget.seconds is not None:
             rungs = sorted({1, *rungs} - {epochs})  # an early look at the clock
         protected = [i for i, (_, c) in enumerate(batch) if c.origin == "unregularized" or c.origin.startswith("single:")]
-        begun, epochs_before = time.monotonic(), self.trainer.member_epochs
+        begun, epochs_before, trains = time.monotonic(), self.trainer.member_epochs, not self.run.has_job(job)
         results = self.trainer.evaluate(job, [c for _, c in batch], rungs=rungs, keep=_KEEP, protected=protected,
-                                        deadline=self._deadline(SEARCH_SHARE if generation else REPEAT_SHARE))
+                                        deadline=self.clock.deadline(self.clock.search if generation else self.clock.repeat))
         self._generation_epochs = self.trainer.member_epochs - epochs_before
+        if trains:
+            self.clock.timed(time.monotonic() - begun, self._generation_epochs / epochs, self._trainings_to_come())
         rows = []
         for (number, configuration), (outcome,) in zip(batch, results, strict=True):
             if not outcome.finished:
@@ -176,6 +165,12 @@ class Search:
         self.run.append_trials(rows)
         self._tick()
         self._report_score()
+
+    def _trainings_to_come(self) -> float:
+        """Trainings (of one configuration on one fold) after the search: finalists, attribution, refits."""
+        settings, folds = self.settings, len(self.trainer.problem.folds)
+        repeats = (settings.finalists + 2 + _PARTS) * settings.final_seeds * folds
+        return repeats + _REFITS * folds / max(1, folds - 1)
 
     def _screen(self, generation: int, wanted: int) -> list[Configuration]:
         """A first look at as many configurations as cost a share of what the last generation did; the best of them.
@@ -196,7 +191,8 @@ class Search:
         drawn = draw(self.space, planned[0]["size"], self.seed * 1000 + generation, best)
         epochs, parts = self.settings.epochs, len(self.trainer.problem.folds)
         rungs = sorted({max(1, round(share * epochs)) for share in RUNGS} - {epochs})
-        looked = self.trainer.screen(job, drawn, generation % parts, rungs=rungs, keep=KEEP, deadline=self._deadline(SEARCH_SHARE))
+        looked = self.trainer.screen(job, drawn, generation % parts, rungs=rungs, keep=KEEP,
+                                     deadline=self.clock.deadline(self.clock.search))
         self.run.append_screened(generation, [
             {"recipe": s.configuration.recipe.to_mapping(), "learning_rate": s.configuration.learning_rate, "fold": s.part,
              "epochs": s.epochs, "validation": self.scorer.score(s.error), "pruned": not s.ended} for s in looked])
@@ -225,7 +221,6 @@ class Search:
 
     def _repeat(self, known: list[Candidate]) -> list[Candidate]:
         """The finalists and the unregularized network again, with new seeds: the choice is made on these."""
-        seeds = range(1, self.settings.final_seeds + 1)
         plain = next((c for c in known if c.configuration.origin == "unregularized"), None)
         chosen: list[Candidate] = []
         for candidate in known:
@@ -236,17 +231,27 @@ class Search:
         for extra in (simple, plain):
             if extra is not None and extra.configuration.key not in {c.configuration.key for c in chosen}:
                 chosen.append(extra)
-        if not self.run.has_job("finalists") and self._time_is_up(REPEAT_SHARE):
+        if not self.run.has_job("finalists") and self._time_is_up(self.clock.repeat):
             return chosen
         self.listener.stage("repeating the finalists")
+        seeds = range(1, self._final_seeds(len(chosen)) + 1)
         repeated = chosen
         with self._interruptible():
             results = self.trainer.evaluate("finalists", [c.configuration for c in chosen], list(seeds),
-                                            deadline=self._deadline(REPEAT_SHARE))
+                                            deadline=self.clock.deadline(self.clock.repeat))
             repeated = [Candidate(c.configuration, outcomes) for c, outcomes in zip(chosen, results, strict=True)]
             self._tick()
         complete = [c for c in repeated if c.usable]
         return complete if any(c.configuration.origin == "unregularized" for c in complete) and len(complete) > 1 else chosen
+
+    def _final_seeds(self, finalists: int) -> int:
+        """How often the finalists are trained again: more where time is left. Kept, so that a resumed run does the same."""
+        planned = self.run.load_job("finalists-size")
+        if planned is None:
+            affordable = 0.5 * self.clock.affords(self.clock.attribute) / (finalists * len(self.trainer.problem.folds))
+            planned = ({"seeds": min(max(self.settings.final_seeds, int(affordable)), _MOST_FINAL_SEEDS)}, {})
+            self.run.save_job("finalists-size", *planned)
+        return int(planned[0]["seeds"])
 
     def _choose(self, findings: Findings, finalists: list[Candidate], known: list[Candidate]) -> None:
         best = min(finalists, key=lambda c: c.merit)
@@ -272,13 +277,13 @@ class Search:
             variants.append((part.name, shown, Configuration(left, rate)))
         if rate != DEFAULT_RATE:
             variants.append(("learning_rate", f"{rate:.3g} instead of {DEFAULT_RATE:g}", Configuration(recipe, DEFAULT_RATE)))
-        if not variants or (not self.run.has_job("attribution") and self._time_is_up(REPEAT_SHARE + 0.02)):
+        if not variants or (not self.run.has_job("attribution") and self._time_is_up(self.clock.repeat + 0.02)):
             return best
         self.listener.stage("what each part buys")
         results: list[list[Outcome]] = []
         with self._interruptible():
             results = self.trainer.evaluate("attribution", [v for *_, v in variants], seeds,
-                                            deadline=self._deadline((REPEAT_SHARE + TOTAL_SHARE) / 2))
+                                            deadline=self.clock.deadline(self.clock.attribute))
             self._tick()
         useless = []
         for (name, shown, configuration), outcomes in zip(variants, results, strict=False):
@@ -295,10 +300,10 @@ class Search:
             return best
         single = [Candidate(c, o) for (n, _, c), o in zip(variants, results, strict=False) if [n] == useless]
         candidate = Candidate(leaner, single[0].outcomes) if single and single[0].configuration.recipe == leaner.recipe else None
-        if candidate is None and (self.run.has_job("leaner") or not self._time_is_up((REPEAT_SHARE + TOTAL_SHARE) / 2)):
+        if candidate is None and (self.run.has_job("leaner") or not self._time_is_up(self.clock.attribute)):
             with self._interruptible():
                 candidate = Candidate(leaner, self.trainer.evaluate("leaner", [leaner], seeds,
-                                                                    deadline=self._deadline((REPEAT_SHARE + TOTAL_SHARE) / 2))[0])
+                                                                    deadline=self.clock.deadline(self.clock.attribute))[0])
         if candidate is not None and candidate.usable and candidate.merit <= best.merit + 0.25 * margin:
             findings.dropped = useless
             return candidate
@@ -352,7 +357,7 @@ class Search:
             for _ in range(2):  # an interrupt starts the first wave again, once, and ends a later one
                 done = False
                 with self._interruptible():
-                    fits += self.trainer.refit(job, problem, jobs, test, self._deadline(REFIT_SHARE) if wave else None)
+                    fits += self.trainer.refit(job, problem, jobs, test, self.clock.deadline(self.clock.latest) if wave else None)
                     done = True
                 if done or wave:
                     break
@@ -363,7 +368,7 @@ class Search:
 
     def _affordable(self, left: int, each: float) -> int:
         """How many of the refits left to train next, at ``each`` seconds."""
-        deadline = self._deadline(TOTAL_SHARE)
+        deadline = self.clock.deadline(self.clock.total)
         if self.interrupted:
             return 0
         if deadline is None:

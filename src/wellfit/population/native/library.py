@@ -1,8 +1,12 @@
-"""Finds, checks and loads the compiled engine; mirrors csrc/interface.h."""
+"""Finds, checks and loads the compiled engine; mirrors csrc/interface.h.
+
+With WELLFIT_NO_NATIVE=1 in the environment there is none, whatever is built: everything runs on the reference tier.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_char_p, c_double, c_int, c_int64, c_uint64, c_void_p
@@ -114,6 +118,8 @@ def _check(code: int) -> None:
 @cache
 def _loaded() -> tuple[Engine | None, str]:
     """The engine, or why there is none."""
+    if os.environ.get("WELLFIT_NO_NATIVE", "") not in ("", "0"):
+        return None, "switched off by WELLFIT_NO_NATIVE"
     found = {p.name.split(".")[1]: p for p in FOLDER.glob(f"engine.*{_SUFFIX}")}
     if not found:
         return None, f"the native engine is not built here: {REMEDY}"
