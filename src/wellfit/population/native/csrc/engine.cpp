@@ -8,7 +8,9 @@
 #include <new>
 #include <thread>
 
-#include "member.h"
+#include "batch.h"
+#include "network.h"
+#include "update.h"
 
 #if defined(_WIN32)
 #define WF_EXPORT extern "C" __declspec(dllexport)
