@@ -45,7 +45,7 @@ def silent(_: str) -> None:
 
 
 @pytest.mark.parametrize(("merits", "chosen"), [
-    ((1.0, 0.5, 0.6), MIDDLE), ((0.5, 0.6, 0.4), LARGE), ((0.5, 0.499, 0.498), SMALL), ((math.inf, 0.9, 0.95), MIDDLE)])
+    ((1.0, 0.5, 0.6), MIDDLE), ((0.5, 0.6, 0.4), LARGE), ((0.5, 0.495, 0.492), SMALL), ((math.inf, 0.9, 0.95), MIDDLE)])
 def test_a_more_expensive_network_has_to_be_worth_it(merits: tuple[float, float, float], chosen: tuple[int, ...], tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     given = {(h, e): m for h, m in zip(NETWORKS, merits, strict=True) for e in ("plain", "piecewise")}

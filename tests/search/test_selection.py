@@ -9,7 +9,7 @@ from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.search.configuration import Configuration
 from wellfit.search.score import Scorer, softmax
-from wellfit.search.selection import Candidate, ensemble_weights, greedy_ensemble, paired, simplest_within, spread
+from wellfit.search.selection import Candidate, best_supported, ensemble_weights, greedy_ensemble, paired, simplest_within, spread
 from wellfit.search.trainer import Outcome
 
 
@@ -117,3 +117,26 @@ def test_half_of_an_ensembles_weight_is_the_plain_mean_of_the_best() -> None:
     greedy = greedy_ensemble(scorer, members)
     for i, weight in weights.items():
         assert weight == pytest.approx(0.5 * greedy.get(i, 0) / sum(greedy.values()) + (0.5 / 3 if i in best else 0.0))
+
+
+@pytest.mark.parametrize(("better_by", "supported"), [(0.5, True), (0.0, False), (-0.5, False)])
+def test_a_recipe_has_to_show_more_than_luck(better_by: float, supported: bool) -> None:
+    rng = np.random.default_rng(3)
+    y = rng.normal(size=120)
+    scorer = Scorer("rmse", y)
+    plain = candidate(scorer, [noisy(y, 1.0, rng) for _ in range(3)])
+    other = candidate(scorer, [plain.outcomes[s].predictions + 0.01 * rng.normal(size=(120, 1)) if better_by == 0  # type: ignore[operator]
+                               else noisy(y, 1.0 - better_by, rng) for s in range(3)], "dropout")
+    chosen = best_supported(scorer, [other, plain], plain, scorer.resamples(200))
+    assert chosen is (other if supported else plain)
+
+
+def test_a_supported_recipe_is_preferred_to_a_luckier_one() -> None:
+    rng = np.random.default_rng(4)
+    y = rng.normal(size=200)
+    scorer = Scorer("rmse", y)
+    plain = candidate(scorer, [noisy(y, 1.0, rng) for _ in range(2)])
+    sure = candidate(scorer, [noisy(y, 0.8, rng) for _ in range(2)], "dropout")
+    lucky = candidate(scorer, [noisy(y, 0.1, rng), noisy(y, 1.3, rng)], "l1")  # better in the mean, by one seed of two
+    assert lucky.merit < sure.merit
+    assert best_supported(scorer, [sure, lucky, plain], plain, scorer.resamples(200)) is sure

@@ -32,7 +32,7 @@ WIDEST_PIECEWISE = 400
 SHARE = 0.12        # of a time budget, for trying
 _COMPARED = 32      # configurations of the first comparison, roughly, which settings are made to fit
 _LIGHT: dict[str, dict[str, float]] = {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 20.0}}
-_WORTH = 0.01       # relative improvement of the merit that a more expensive choice has to bring
+_WORTH = 0.02       # relative improvement of the merit that a more expensive choice has to bring
 
 
 @dataclass(frozen=True)

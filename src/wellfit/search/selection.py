@@ -66,6 +66,20 @@ def paired(scorer: Scorer, worse: Candidate, better: Candidate, resamples: np.nd
     return float(ones.mean()), interval(float(ones.mean()), draws, of_seeds)
 
 
+def best_supported(scorer: Scorer, finalists: Sequence[Candidate], plain: Candidate, resamples: np.ndarray) -> Candidate:
+    """The finalist with the smallest merit whose gain over ``plain`` is at least one standard error of that gain; else ``plain``.
+
+    On few rows the best of hundreds is often the luckiest: a recipe has to show more than luck before it is preferred to none.
+    """
+    for candidate in sorted(finalists, key=lambda c: c.merit):
+        if candidate.configuration.key == plain.configuration.key:
+            continue
+        effect, (low, high) = paired(scorer, plain, candidate, resamples)
+        if effect > 0 and effect >= (high - low) / (2 * 1.96):
+            return candidate
+    return plain
+
+
 def simplest_within(candidates: Sequence[Candidate], best: Candidate, margin: float) -> Candidate:
     """The candidate with the fewest parts whose error is within ``margin`` of the best; ties go to the smaller error."""
     close = [c for c in candidates if c.usable and c.error <= best.error + margin] or [best]

@@ -22,7 +22,7 @@ from wellfit.search.proposer import Proposer
 from wellfit.search.rundir import RunDirectory
 from wellfit.search.score import standard_error
 from wellfit.search.screening import COST, FEWEST, KEEP, MOST, RUNGS, draw, survivors
-from wellfit.search.selection import Candidate, ensemble_weights, paired, simplest_within, spread
+from wellfit.search.selection import Candidate, best_supported, ensemble_weights, paired, simplest_within, spread
 from wellfit.search.settings import Budget, Settings
 from wellfit.search.space import Space
 from wellfit.search.summary import Findings, networks_of, write_artefacts
@@ -258,6 +258,7 @@ class Search:
         margin = spread(self.scorer, best, self.resamples)
         findings.seeds = len(best.outcomes)
         findings.unregularized = next((c for c in finalists + known if c.configuration.origin == "unregularized"), best)
+        best = best_supported(self.scorer, finalists, findings.unregularized, self.resamples)
         best = self._attribute(findings, best, margin)
         findings.best, findings.margin = best, margin
         findings.simplest = simplest_within([*finalists, best], best, margin)
