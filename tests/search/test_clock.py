@@ -48,12 +48,11 @@ def test_work_as_the_budget_has_no_deadlines() -> None:
     made.timed(1e9, 1.0, 100.0)
     assert made.deadline(0.5) is None
     assert not made.up(0.0)
-    assert made.affords(1.0) == 0.0
 
 
-def test_what_is_affordable_follows_the_pace() -> None:
+def test_what_is_left_until_a_stage_ends() -> None:
     made = clock("100s", before=50.0)
-    assert made.affords(0.9) == 0.0, "nothing was timed yet"
-    made.timed(1.0, 4.0, 10.0)
-    assert made.affords(0.9) == pytest.approx(40.0 / 0.25, rel=0.02)
-    assert made.affords(0.1) == 0.0
+    assert made.leaves(39.0, 0.9)
+    assert not made.leaves(41.0, 0.9)
+    assert not made.leaves(0.0, 0.4)
+    assert not clock("100c").leaves(0.0, 0.9), "with work as the budget nothing hangs on the clock"

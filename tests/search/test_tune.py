@@ -346,3 +346,22 @@ def test_a_mistake_does_not_cost_the_run_that_is_to_be_replaced(tune: Callable[.
     assert (first.path / "summary.json").read_bytes() == content
     tune(table("binary"), out=tmp_path / "run", overwrite=True, budget="3c")
     assert (first.path / "summary.json").read_bytes() != content
+
+
+def test_a_round_of_finalists_that_was_cut_short_decides_nothing(tune: Callable[..., Any], tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who happened to be trained before the deadline must not win by that."""
+    from wellfit.search.trainer import Trainer
+
+    whole = tune(table("binary"), budget="30c", out=tmp_path / "whole").summary
+    evaluate = Trainer.evaluate
+
+    def cut_short(self: Trainer, job: str, *arguments: Any, **named: Any) -> Any:
+        results = evaluate(self, job, *arguments, **named)
+        if job == "finalists-2":
+            results[0][0].finished = False
+        return results
+
+    monkeypatch.setattr(Trainer, "evaluate", cut_short)
+    short = tune(table("binary"), budget="30c", out=tmp_path / "short").summary
+    assert (whole["selection"]["seeds"], short["selection"]["seeds"]) == (2, 1)

@@ -25,7 +25,7 @@ class Clock:
 
     def __init__(self, budget: Budget, started: float, before: float):
         self.budget, self._started, self._before = budget, started, before
-        self._training: float | None = None  # seconds for one configuration on one fold, all cores at work
+        self._training = 0.0  # seconds for one configuration on one fold, all cores at work
         self.search = _LEAST_SEARCH
 
     @property
@@ -59,13 +59,11 @@ class Clock:
         search."""
         if self.budget.seconds is None or trainings <= 0:
             return
-        self._training = max(self._training or 0.0, seconds / trainings)
+        self._training = max(self._training, seconds / trainings)
         share = 1 - _SAFETY * self._training * to_come / self.budget.seconds
         self.search = min(max(share, _LEAST_SEARCH), _MOST_SEARCH)
 
-    def affords(self, share: float) -> float:
-        """Trainings of one configuration on one fold that fit until this share of the budget is spent; 0 if that is not known."""
+    def leaves(self, seconds: float, share: float) -> bool:
+        """Whether so many seconds are left until this share of a time budget is spent; never with a budget of work."""
         deadline = self.deadline(share)
-        if deadline is None or not self._training:
-            return 0.0
-        return max(0.0, (deadline - time.monotonic()) / self._training)
+        return deadline is not None and time.monotonic() + seconds < deadline

@@ -34,20 +34,21 @@ class Suggests(Protocol):
 class Choice:
     """One question of the search: at most one of ``options`` (each a tuple of registry names that go together).
 
-    ``fields`` names the hyperparameters that are searched (by default all with a search range); ``warm`` those that rise from 0
-    to the searched value over the first part of the run, as a :class:`~wellfit.core.schedule.WarmUp`.
+    ``fields`` names the hyperparameters that are searched (by default all with a search range); ``warm`` says over which share of the
+    run an option's strength rises from 0 to the searched value, as a :class:`~wellfit.core.schedule.WarmUp`.
     """
 
     name: str
     options: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    warm: tuple[str, ...] = ()
+    warm: Mapping[str, float] = field(default_factory=dict)
 
 
 _CHOICES = (
     Choice("decay", ("weight_decay", "l2"), {"weight_decay": ("timescale",)}),
-    # at full strength from the start, sparsity kills features before they have shown their worth
-    Choice("sparsity", ("l1", "elastic_net", "group_lasso"), warm=("strength",)),
+    # At full strength from the start, sparsity kills features before they have shown their worth. Whole inputs are let go one by
+    # one along the run, from dense to sparse (Lemhadri et al. 2021), and early stopping may pick the point.
+    Choice("sparsity", ("l1", "elastic_net", "group_lasso"), warm={"l1": 0.4, "elastic_net": 0.4, "group_lasso": 1.0}),
     Choice("max_norm", ("max_norm",)),
     Choice("dropout", ("dropout",)),
     Choice("batch_norm", ("batch_norm",)),
@@ -59,8 +60,6 @@ _CHOICES = (
     Choice("stopping", ("early_stopping",), {"early_stopping": ("patience",)}),
     Choice("clipping", ("gradient_clipping",)),
 )
-
-WARM_UP = 0.4
 
 _SINGLES: dict[str, dict[str, float]] = {  # one sensible strength each, for networks of a few hundred units
     "weight_decay": {"timescale": 20.0}, "l2": {"strength": 3e-4}, "l1": {"strength": 1e-4},
@@ -77,9 +76,9 @@ _COMBINATIONS: tuple[tuple[float, dict[str, dict[str, float]]], ...] = (
             "label_smoothing": {"amount": 0.1}}),
     (1e-3, {"early_stopping": {"patience": 15.0}, "weight_decay": {"timescale": 10.0}, "cutout": {"rate": 0.9, "share": 0.3},
             "ema": {"decay": 0.99}}),
-    (3e-3, {"group_lasso": {"strength": 4e-3}}),
-    (3e-3, {"group_lasso": {"strength": 2e-3}, "dropout": {"rate": 0.3}, "label_smoothing": {"amount": 0.1}}),
-    (5e-3, {"group_lasso": {"strength": 8e-3}, "ema": {"decay": 0.99}}),
+    (3e-3, {"group_lasso": {"strength": 1e-2}}),
+    (3e-3, {"group_lasso": {"strength": 1e-2}, "cutout": {"rate": 0.9, "share": 0.3}, "early_stopping": {"patience": 20.0}}),
+    (6e-3, {"group_lasso": {"strength": 3e-2}, "early_stopping": {"patience": 30.0}}),
     (1e-3, {"early_stopping": {"patience": 15.0}, "batch_norm": {}, "skip_connections": {}, "cut_mix": {"rate": 0.8},
             "weight_decay": {"timescale": 20.0}}),
     (3e-3, {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 30.0}, "label_smoothing": {"amount": 0.1},
@@ -146,8 +145,8 @@ class Space:
     def _parts(name: str, values: Mapping[str, float]) -> list[Regularizer]:
         if name == "early_stopping":
             values = {**values, "patience": float(round(values["patience"]))}
-        warm = next(c.warm for c in _CHOICES if name in c.options)
-        part = lookup(name)(**{k: WarmUp(v, fraction=WARM_UP) if k in warm else v for k, v in values.items()})
+        fraction = next(c.warm.get(name) for c in _CHOICES if name in c.options)
+        part = lookup(name)(**{k: WarmUp(v, fraction=fraction) if fraction and k == "strength" else v for k, v in values.items()})
         return [lookup(n)() for n in part.requires] + [part]
 
     def parameters(self, configuration: Configuration) -> dict[str, Any]:

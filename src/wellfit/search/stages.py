@@ -141,7 +141,8 @@ class Search:
         rungs = sorted({max(1, round(share * epochs)) for share in _RUNGS} - {epochs})
         if self.budget.seconds is not None:
             rungs = sorted({1, *rungs} - {epochs})  # an early look at the clock
-        protected = [i for i, (_, c) in enumerate(batch) if c.origin == "unregularized" or c.origin.startswith("single:")]
+        # what is compared in any case; an early look would be unfair to parts that act late, such as a rising sparsity
+        protected = [i for i, (_, c) in enumerate(batch) if c.origin != "search"]
         begun, epochs_before, trains = time.monotonic(), self.trainer.member_epochs, not self.run.has_job(job)
         results = self.trainer.evaluate(job, [c for _, c in batch], rungs=rungs, keep=_KEEP, protected=protected,
                                         deadline=self.clock.deadline(self.clock.search if generation else self.clock.repeat))
@@ -231,27 +232,34 @@ class Search:
         for extra in (simple, plain):
             if extra is not None and extra.configuration.key not in {c.configuration.key for c in chosen}:
                 chosen.append(extra)
-        if not self.run.has_job("finalists") and self._time_is_up(self.clock.repeat):
-            return chosen
-        self.listener.stage("repeating the finalists")
-        seeds = range(1, self._final_seeds(len(chosen)) + 1)
-        repeated = chosen
-        with self._interruptible():
-            results = self.trainer.evaluate("finalists", [c.configuration for c in chosen], list(seeds),
-                                            deadline=self.clock.deadline(self.clock.repeat))
-            repeated = [Candidate(c.configuration, outcomes) for c, outcomes in zip(chosen, results, strict=True)]
-            self._tick()
-        complete = [c for c in repeated if c.usable]
+        rounds = self._rounds([c.configuration for c in chosen])
+        complete = [c for c in (Candidate(c.configuration, [r[n] for r in rounds]) for n, c in enumerate(chosen)) if c.usable]
         return complete if any(c.configuration.origin == "unregularized" for c in complete) and len(complete) > 1 else chosen
 
-    def _final_seeds(self, finalists: int) -> int:
-        """How often the finalists are trained again: more where time is left. Kept, so that a resumed run does the same."""
-        planned = self.run.load_job("finalists-size")
-        if planned is None:
-            affordable = 0.5 * self.clock.affords(self.clock.attribute) / (finalists * len(self.trainer.problem.folds))
-            planned = ({"seeds": min(max(self.settings.final_seeds, int(affordable)), _MOST_FINAL_SEEDS)}, {})
-            self.run.save_job("finalists-size", *planned)
-        return int(planned[0]["seeds"])
+    def _rounds(self, configurations: list[Configuration]) -> list[list[Outcome]]:
+        """All finalists with one new seed after the other, for as long as a whole round fits.
+
+        A round that the deadline cut short is left out: who happened to be trained in time must not decide.
+        """
+        rounds: list[list[Outcome]] = []
+        took = 0.0
+        for seed in range(1, _MOST_FINAL_SEEDS + 1):
+            job = f"finalists-{seed}"
+            if not self.run.has_job(job):
+                more = seed > self.settings.final_seeds
+                if self._time_is_up(self.clock.repeat) or (more and not self.clock.leaves(2 * took, self.clock.repeat)):
+                    break
+            self.listener.stage("repeating the finalists")
+            begun, outcomes = time.monotonic(), []
+            with self._interruptible():
+                outcomes = [o for (o,) in self.trainer.evaluate(job, configurations, [seed],
+                                                                deadline=self.clock.deadline(self.clock.repeat))]
+                self._tick()
+            if not outcomes or not all(o.finished for o in outcomes):
+                break
+            took = time.monotonic() - begun
+            rounds.append(outcomes)
+        return rounds
 
     def _choose(self, findings: Findings, finalists: list[Candidate], known: list[Candidate]) -> None:
         best = min(finalists, key=lambda c: c.merit)

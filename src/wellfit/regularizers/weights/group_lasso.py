@@ -39,7 +39,7 @@ class GroupLasso(Regularizer):
     'inputs'
     """
 
-    strength: float = hyper(1e-3, neutral=0.0, search=(1e-4, 3e-2), scale="log", unit="loss / ‖w‖",
+    strength: float = hyper(1e-3, neutral=0.0, search=(3e-4, 6e-2), scale="log", unit="loss / ‖w‖",
                             meaning="coefficient of Σ √|g|·‖w_g‖")
     groups: str = option("inputs", choices=("inputs", "units"), meaning="what forms a group")
     select: str = selection("first")
