@@ -34,8 +34,8 @@ class Suggests(Protocol):
 class Choice:
     """One question of the search: at most one of ``options`` (each a tuple of registry names that go together).
 
-    ``fields`` names the hyperparameters that are searched (by default all with a search range); ``warm`` says over which share of the
-    run an option's strength rises from 0 to the searched value, as a :class:`~wellfit.core.schedule.WarmUp`.
+    ``fields`` names the hyperparameters that are searched (by default all with a search range); ``warm`` says over which share of
+    the run the strength of an option rises from 0 to the searched value, as a :class:`~wellfit.core.schedule.WarmUp`.
     """
 
     name: str
