@@ -172,8 +172,6 @@ class Pool:
         def described(numbers: Iterable[int]) -> dict[int, tuple[str, dict[int, Member]]]:
             return {n: (stacks[n][0], {i: members[i] for i in stacks[n][1]}) for n in numbers}
 
-        self._here.problem(key, problem)
-        self._here.start(key, described(n for n in stacks if n not in elsewhere), wants or Wants(), folder)
         if elsewhere:
             if not self._processes:
                 self._start_processes()
@@ -182,6 +180,9 @@ class Pool:
                 self._known = key
             shares = _share_out({n: len(stacks[n][1]) for n in elsewhere}, self.workers)
             self._ask([("start", (key, described(share), wants or Wants(), folder)) for share in shares])
+        # last: sending a problem to a process moves its tensors into shared memory, and compiled stacks hold their addresses
+        self._here.problem(key, problem)
+        self._here.start(key, described(n for n in stacks if n not in elsewhere), wants or Wants(), folder)
 
         def told(alive: int, epoch: int) -> None:
             if progress is not None:

@@ -23,7 +23,7 @@ def why_reference(problem: Problem, member: Member) -> str:
     reason = library.why_not() if engine is None else beyond(problem, member)
     if reason and problem.engine == "native":
         raise WellfitError("The native engine cannot train this.", received=reason, expected="what the compiled engine knows",
-                           action=library.REMEDY if engine is None else 'choose the engine "auto"')
+                           action='choose the engine "auto"')
     return reason
 
 

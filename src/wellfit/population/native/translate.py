@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo
+from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo, phases_of
 from wellfit.core.select import matches
 from wellfit.population.native import library
 from wellfit.population.problem import Member, Problem
@@ -64,8 +64,8 @@ def beyond(problem: Problem, member: Member) -> str:
     infos = list(problem.network.infos("batch_norm" in member.recipe, problem.feature_groups).values())
     for part in member.recipe:
         kind = type(part)
-        monitors_or_averages = hasattr(part, "observe") or hasattr(part, "weight_of_current")
-        if kind not in VALUES and kind not in PARTS and kind not in STRUCTURAL and not monitors_or_averages:
+        elsewhere = set(phases_of(part)) <= {"monitor", "average"}  # which a stack of any tier judges itself
+        if kind not in VALUES and kind not in PARTS and kind not in STRUCTURAL and not elsewhere:
             return f"{part.name} is not built in"
         if kind in (L1, ElasticNet):
             proximal[:len(infos)] += touched(part, infos)

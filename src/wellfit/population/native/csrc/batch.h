@@ -31,7 +31,10 @@ void Worker<T>::mix_targets(int64_t shift, Share share) {
     for (int64_t b = 0; b < batch; ++b) {
         const T *other = own + (b + shift) % batch * wide;
         T s = share(b);
-        for (int64_t c = 0; c < wide; ++c) mixed[b * wide + c] = other[c] + s * (own[b * wide + c] - other[c]);
+        for (int64_t c = 0; c < wide; ++c) { // torch.lerp: share 1 gives the own bit for bit
+            T mine = own[b * wide + c], away = mine - other[c];
+            mixed[b * wide + c] = s < T(0.5) ? other[c] + s * away : mine - away * (T(1) - s);
+        }
     }
     if (problem_.labels) std::swap(soft_, soft_spare_);
     else std::copy(mixed, mixed + batch, own);

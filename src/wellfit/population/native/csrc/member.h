@@ -3,6 +3,10 @@
 #include "draws.h"
 #include "parts.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace wf {
 
 // Memory for one member at a time, taken once per call: nothing is allocated inside a step.
@@ -20,6 +24,11 @@ class Arena {
         used_ = (used_ + 63) / 64 * 64;
         T *out = memory_ ? reinterpret_cast<T *>(memory_ + used_) : nullptr;
         used_ += size_t(count) * sizeof(T);
+#if defined(__SANITIZE_ADDRESS__) // the pieces are apart, and what lies between them is nobody's
+        size_t end = (used_ + 7) / 8 * 8;
+        used_ = (used_ + 63) / 64 * 64 + 64;
+        if (memory_) ASAN_POISON_MEMORY_REGION(memory_ + end, used_ - end);
+#endif
         return out;
     }
     void provide() {

@@ -25,9 +25,9 @@ void Worker<T>::linear(int64_t number, int64_t rows, const T *x, T *z) {
 template <class T>
 void Worker<T>::moments(const T *z, int64_t rows, int64_t wide, T *mean, T *variance) {
     for (int64_t c = 0; c < wide; c += W) {
-        vec<T> total{}, squares{};
-        for (int64_t b = 0; b < rows; ++b) total += load(z + b * wide + c);
-        vec<T> m = total * (T(1) / T(rows));
+        vec<T> start = load(z + c), total{}, squares{}; // from the first row on: a column of equal numbers has them as its mean
+        for (int64_t b = 1; b < rows; ++b) total += load(z + b * wide + c) - start;
+        vec<T> m = start + total * (T(1) / T(rows));
         for (int64_t b = 0; b < rows; ++b) {
             vec<T> away = load(z + b * wide + c) - m;
             squares += away * away;

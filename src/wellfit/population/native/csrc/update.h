@@ -1,5 +1,7 @@
 // Gradient phase, optimizer, step phase and average of one step: the twin of population/reference.py's _apply.
 #pragma once
+#include <limits>
+
 #include "member.h"
 
 namespace wf {
@@ -83,7 +85,9 @@ void Worker<T>::shrink_groups(const Parameter &p, bool is_first, int64_t kind, d
     bool sgd = problem_.optimizer == WF_SGD;
     T constant = T(strength / (1 - problem_.beta1)), scale = T(root_scale), epsilon = T(problem_.epsilon), s = T(strength);
     auto metric = [&](T root) { // c <- strength * root(group size) * step size
-        for (int64_t i = 0; i < p.size; ++i) c[i] = sgd ? constant * root : s * root / (std::sqrt(v[i]) * scale + epsilon);
+        constexpr T tiny = std::numeric_limits<T>::min(); // as in kernels/prox.py: no division by a threshold of nothing
+        for (int64_t i = 0; i < p.size; ++i)
+            c[i] = std::max(sgd ? constant * root : s * root / (std::sqrt(v[i]) * scale + epsilon), tiny);
     };
     int64_t wide = round_up(p.unit_major ? p.in : p.out, W);
     if (kind == WF_GROUP_UNITS) {
