@@ -25,8 +25,9 @@ from wellfit.search.live import Bar, Listener, Silent
 from wellfit.search.prepare import Prepared, check_metric, describe_data, prepare, with_folds
 from wellfit.search.result import TuneResult
 from wellfit.search.rundir import FORMAT, RunDirectory, command_line, environment, now
+from wellfit.search.session import Session, space_of
 from wellfit.search.settings import Budget, Settings
-from wellfit.search.stages import Search, space_of
+from wellfit.search.stages import execute
 
 _ENCODINGS = ("auto", "plain", "piecewise")
 
@@ -106,12 +107,13 @@ def _run(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settings:
         if not (run.path / "run.json").is_file():
             _record(run, asked, prepared, settings, pool)
         listener.begin(prepared, settings, run.path)
+        if prepared.engine == "auto" and (reason := why_not()):
+            listener.stage(f"training on tensors, slower: {reason}")
         settled = Asked(tuple(asked["hidden"]) if asked["hidden"] else None, asked["epochs"], asked["folds"], asked["encoding"])
         prepared, settings = Foundation(run, prepared, settings, pool, seed, settled, budget, started).choose(listener.stage)
         _record(run, asked, prepared, settings, pool)
         trainer = trainer_for(run, prepared, settings, pool, seed, f"choose-{prepared.encoding}")
-        search = Search(run, prepared, settings, budget, trainer, listener, seed, asked["regularizers"], started)
-        search.execute()
+        execute(Session(run, prepared, settings, budget, trainer, listener, seed, asked["regularizers"], started))
     return TuneResult(run.path)
 
 
