@@ -30,6 +30,7 @@ from wellfit.search.trainer import Trainer
 NETWORKS = ((64, 64), (128, 128, 128), (256, 256, 256))
 WIDEST_PIECEWISE = 400
 SHARE = 0.12        # of a time budget, for trying
+_PROBE_STEPS = 16   # of an epoch, to measure what one costs
 _COMPARED = 32      # configurations of the first comparison, roughly, which settings are made to fit
 _LIGHT: dict[str, dict[str, float]] = {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 20.0}}
 _WORTH = 0.02       # relative improvement of the merit that a more expensive choice has to bring
@@ -142,7 +143,10 @@ class Foundation:
         if self.budget.seconds is None:
             return settings
         split = self.prepared.split
-        probe = replace(self.prepared.problem(settings, ((split.train, split.validation),)), epochs=3)
+        some = min(len(split.train), _PROBE_STEPS * settings.batch_size)
+        scale = len(split.train) / some
+        part = (split.train[:some], split.validation[:max(1, round(len(split.validation) / scale))])
+        probe = replace(self.prepared.problem(settings, (part,)), epochs=3)
         recipe = Recipe(lookup("dropout")())
         tier = tier_of(probe, Member(recipe, 1e-3))
         count = min(stack_size(probe, tier=tier), 4 if tier == "native" else 16)
@@ -150,7 +154,7 @@ class Foundation:
         stack.run_epoch()
         begun = time.perf_counter()
         stack.run_epoch()
-        self._seconds[settings.hidden] = each = (time.perf_counter() - begun) / count
+        self._seconds[settings.hidden] = each = scale * (time.perf_counter() - begun) / count
         allowed = 0.25 * self.budget.seconds * self.pool.workers / (_COMPARED * each)  # epochs of all folds together
         return settings.within(allowed, epochs=self.asked.epochs is None, folds=self.asked.folds is None)
 
