@@ -448,8 +448,10 @@ def targets(tables: dict[str, dict[str, Any]], methods: dict[str, Any], cocktail
     for name, t in tables.items():
         plain, best = t["methods"]["unregularized"], t["methods"]["tuned"]
         loss = (plain["test"] - best["test"]) * (1 if t["higher_is_better"] else -1)
-        if loss > plain["standard_error"]:
-            worse.append(f"{name} by {loss / plain['standard_error']:.1f} standard errors")
+        # a network without a mistake has a standard error of 0, as if a single row could tell two networks apart
+        error = max(plain["standard_error"], best["standard_error"])
+        if loss > error:
+            worse.append(f"{name} by {loss / error:.1f} standard errors")
     add("tuned is never worse than unregularized by more than one standard error of the test set"
         + (f": worse on {', '.join(worse)}" if worse else f" ({len(tables)} tables)"), not worse)
     gain = mean([c["gain"] for c in cocktail.values()])
