@@ -52,7 +52,7 @@ from wellfit.population.problem import class_weights
 from wellfit.search.configuration import Configuration
 from wellfit.search.live import Silent
 from wellfit.search.score import Scorer
-from wellfit.search.space import WARM_UP, Space
+from wellfit.search.space import Space
 
 EXAMPLES = """examples:
   python benchmarks/search.py --data DIR                                  all of it: about two hours
@@ -178,21 +178,20 @@ def augment(x: Tensor, y: Tensor, data: Data, has: dict[str, Any]) -> tuple[Tens
 
 
 def penalty(matrices: Sequence[Tensor], data: Data, has: dict[str, Any], progress: float) -> Tensor | float:
-    """What is added to the loss. Sparsity rises over the first part of the training, as it does in wellfit's space."""
+    """What is added to the loss. Sparsity rises over the training, as it does in wellfit's space."""
     total: Tensor | float = 0.0
-    rising = min(1.0, progress / WARM_UP)
     if "l2" in has:
         total = total + has["l2"].strength * sum(w.square().sum() for w in matrices)
     if "l1" in has:
-        total = total + rising * has["l1"].strength.value * sum(w.abs().sum() for w in matrices)
+        total = total + has["l1"].strength.at(progress) * sum(w.abs().sum() for w in matrices)
     if "elastic_net" in has:
         share = has["elastic_net"].l1_ratio
         mixed = sum(share * w.abs().sum() + (1 - share) * w.square().sum() for w in matrices)
-        total = total + rising * has["elastic_net"].strength.value * mixed
+        total = total + has["elastic_net"].strength.at(progress) * mixed
     if "group_lasso" in has:
         size = torch.bincount(data.groups) * data.hidden[0]
         squares = torch.zeros(len(size)).index_add(0, data.groups, matrices[0].square().sum(0))
-        total = total + rising * has["group_lasso"].strength.value * (size.sqrt() * (squares + 1e-12).sqrt()).sum()
+        total = total + has["group_lasso"].strength.at(progress) * (size.sqrt() * (squares + 1e-12).sqrt()).sum()
     return total
 
 
