@@ -202,6 +202,16 @@ def test_headline_follows_the_interval(tmp_path: Path, ends: Any, expected: str,
     assert headline in text
 
 
+def test_a_run_that_chose_nothing_says_so(tmp_path: Path) -> None:
+    run = synthetic_run.write_run(tmp_path / "run", many=12, cells=6)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    edit(run, "summary.json", best={**summary["best"], "recipe": {"format": 1, "regularizers": []}},
+         gain={"test": 0.0, "ci": [0.0, 0.0]})
+    text = words(write_report(run).read_text(encoding="utf-8"))
+    assert "No recipe showed more than luck, so none is chosen." in text
+    assert "the network stays as it is" in text
+
+
 def test_a_gain_that_contradicts_the_scores_is_named(tmp_path: Path) -> None:
     run = synthetic_run.write_run(tmp_path / "run", regression=True, many=12, cells=6)
     edit(run, "summary.json", gain={"test": -0.71, "ci": [-0.9, -0.5]})

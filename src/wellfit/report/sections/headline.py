@@ -20,6 +20,8 @@ def headline_words(run: Run, scores: Scores) -> tuple[str, ...]:
     metric, gain = scores.metric, scores.gain
     if scores.best.test is None or gain.value is None:
         second = "There is no tested recipe yet."
+    elif nothing_chosen(run):
+        second = "No recipe showed more than luck, so none is chosen."
     elif gain.settled > 0:
         second = (f"The recipe wins {metric.size(gain.value)}." if metric.is_share else
                   f"The recipe {'raises' if metric.higher_is_better else 'lowers'} "
@@ -31,11 +33,20 @@ def headline_words(run: Run, scores: Scores) -> tuple[str, ...]:
     return tuple(s for s in (first, second) if s)
 
 
+def nothing_chosen(run: Run) -> bool:
+    """Whether the search preferred no regularization to every recipe."""
+    recipe = as_map(as_map(run.summary.get("best")).get("recipe"))
+    return "regularizers" in recipe and not parts(recipe)
+
+
 def gain_sentence(run: Run, scores: Scores) -> str:
     """Whether the gain's interval excludes zero, in words."""
     metric, gain = scores.metric, scores.gain
     if gain.value is None:
         return "The run has no test score of both the unregularized network and a recipe, so there is no gain to state."
+    if nothing_chosen(run):
+        return ("On the validation rows no recipe gained a standard error over no regularization, so the network stays as it is. "
+                "The ensemble below still averages several.")
     rows = as_number(as_map(run.summary.get("n")).get("test"))
     on = f"the {count(rows)} test rows" if rows else "the test rows"
     if gain.ends is None:
