@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,18 @@ def test_a_short_budget_tries_less(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     made.started -= 3600.0  # the hour is over
     made.choose(silent)
     assert len(tried) == 1
+
+
+def test_a_network_that_would_cost_folds_or_most_epochs_is_none_to_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {(h, e): 1.0 / sum(h) for h in NETWORKS for e in ("plain", "piecewise")}  # the wider, the better
+    made, tried = foundation(tmp_path / "run", "1h", monkeypatch, given, Asked(None, None, None, "plain"))
+    made.settings = Settings(epochs=100, folds=5)
+
+    def fitted(self: Foundation, settings: Settings) -> Settings:
+        self._seconds[settings.hidden] = 1e-6
+        return {SMALL: replace(settings, epochs=60), MIDDLE: replace(settings, epochs=40),
+                LARGE: replace(settings, folds=1)}[settings.hidden]
+
+    monkeypatch.setattr(Foundation, "_fitted", fitted)
+    assert made.choose(silent)[1].hidden == MIDDLE
+    assert {h for h, _ in tried} == {SMALL, MIDDLE}

@@ -33,6 +33,7 @@ SHARE = 0.12        # of a time budget, for trying
 _PROBE_STEPS = 16   # of an epoch, to measure what one costs
 _COMPARED = 32      # configurations of the first comparison, roughly, which settings are made to fit
 _LIGHT: dict[str, dict[str, float]] = {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 20.0}}
+_ENOUGH = 0.4       # of the epochs that the size of the data asks for: what a wider network has to be able to train
 _WORTH = 0.02       # relative improvement of the merit that a more expensive choice has to bring
 
 
@@ -82,6 +83,10 @@ class Foundation:
             candidates = [self.settings.hidden]  # with work as the budget there is no clock to choose by
         encoding = self.prepared.encoding
         fitted = {h: self._fitted(replace(self.settings, hidden=h)) for h in candidates if h is not None}
+        first = next(iter(fitted.values()))
+        # judged on fewer rows, or after too few epochs, a network cannot be compared, nor its regularizers later
+        fitted = {h: f for h, f in fitted.items()
+                  if f is first or (f.folds == first.folds and f.epochs >= _ENOUGH * self.settings.epochs)}
         hidden, merits = self._network(fitted, encoding, tell)
         if self.asked.encoding == "auto":
             encoding = self._encoding(fitted[hidden], merits, tell)
