@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -121,6 +122,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value)
+
+
+def closed(path: Path, failed: Sequence[str]) -> int:
+    """The last lines of a benchmark: where its results are, and what failed; the exit status."""
+    print(f"\nwritten: {path}")
+    if failed:
+        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from typing import Any
 import torch
 from common import RESULTS, cores, environment, numbers, shown, spread, table, verdict, words, write_json
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import wellfit as wf
 from wellfit.population.native import library
@@ -200,7 +201,7 @@ def plain(case: Case, alternative: str, device: str = "cpu") -> float:
 
 def train_with_loader(case: Case, model: nn.Module, criterion: nn.Module, rate: float, inputs: Tensor,
                       targets: Tensor) -> float:
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, targets), batch_size=case.batch, shuffle=True)
+    loader = DataLoader(TensorDataset(inputs, targets), batch_size=case.batch, shuffle=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     loss = torch.tensor(0.0)
     for _ in range(case.epochs):

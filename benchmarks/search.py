@@ -40,7 +40,7 @@ import numpy as np
 import optuna
 import torch
 import torch.nn.functional as F
-from common import RESULTS, cores, environment, mean, numbers, read_json, shown, spread, table, verdict, words, write_json
+from common import RESULTS, closed, cores, environment, mean, numbers, read_json, shown, spread, table, verdict, words, write_json
 from tables import Entry, entries
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -674,10 +674,7 @@ def main() -> int:
     print_summary(found, records)
     path = write_json(arguments.out / "summary.json", {"benchmark": "search", "environment": settings, "marks": arguments.marks,
                                                        "seeds": arguments.seeds, "failed": failed, **found})
-    print(f"\nwritten: {path}")
-    if failed:
-        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return closed(path, failed)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import RESULTS, cores, environment, mean, numbers, read_json, table, verdict, words, write_json
+from common import RESULTS, closed, cores, environment, mean, numbers, read_json, table, verdict, words, write_json
 
 import wellfit as wf
 
@@ -551,10 +551,7 @@ def main() -> int:
     path = write_json(arguments.out / "summary.json", {
         "benchmark": "tables", "environment": environment(threads=arguments.threads), "budget": arguments.budget,
         "seeds": arguments.seeds, "failed": failed, **found})
-    print(f"\nwritten: {path}")
-    if failed:
-        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return closed(path, failed)
 
 
 if __name__ == "__main__":

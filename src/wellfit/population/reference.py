@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wellfit.core.draws import Streams
 from wellfit.core.metric import adam_step_size
-from wellfit.core.phases import Batch, Part, StepContext, over
+from wellfit.core.phases import Batch, Part, StepContext, WeightInfo, over
 from wellfit.population.network import NORM_EPSILON, NORM_MOMENTUM, Flat, forward
 from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON, MOMENTUM, epoch_order
 from wellfit.population.stack import MATRICES, Stack
@@ -27,6 +27,9 @@ class ReferenceStack(Stack):
     def _bind(self) -> None:
         super()._bind()
         count = len(self.members)
+        self.described = {**self.infos, MATRICES: WeightInfo(MATRICES, "linear")}
+        self._touched = {id(s): self._touched_by(s.part) for s in self.slots if s.part.per_weight}
+        self.base_rates = torch.tensor([m.learning_rate for m in self.members], dtype=self.dtype, device=self.device)
         self.base_rates64 = [float(m.learning_rate) for m in self.members]
         self.gradient = Flat.zeros(self.shapes, count, self.dtype, self.device)
         self.skip: bool | Tensor = bool(self.skips.any())

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from wellfit.core.draws import Streams
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import WeightInfo
 from wellfit.core.select import matches
 from wellfit.kernels.average import blend_
 from wellfit.population.network import Flat, initial
@@ -54,7 +53,6 @@ class Stack(ABC):
         self.trail: dict[int, np.ndarray] = {}  # validation outputs after the last epoch, by row
         spec, count = problem.network, len(members)
         self.infos = spec.infos(self.norm, problem.feature_groups)
-        self.described = {**self.infos, MATRICES: WeightInfo(MATRICES, "linear")}
         self.shapes = spec.shapes(self.norm)
         self.streams = Streams([m.seed for m in members], self.device)
         self.weights = Flat.zeros(self.shapes, count, dtype, self.device)
@@ -87,10 +85,8 @@ class Stack(ABC):
     def _bind(self) -> None:
         """Everything that follows from the current members and memory; tiers add to it."""
         self._judged: tuple[Flat, Flat] | None = None
-        self.base_rates = torch.tensor([m.learning_rate for m in self.members], dtype=self.dtype, device=self.device)
         self.fold_of = np.array([m.fold for m in self.members])
         self.skips = np.array(["skip_connections" in m.recipe for m in self.members])
-        self._touched = {id(s): self._touched_by(s.part) for s in self.slots if s.part.per_weight}
 
     def _touched_by(self, part: Any) -> list[str]:
         """Names of the parameters a part acts on; all weight matrices in one piece where it acts on each weight alone."""

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,21 +165,17 @@ class Trainer:
         members = {self._number(c, s, f, len(seeds), folds):
                    Member(configuration.recipe, configuration.learning_rate, self.seed + _SEED_STRIDE * seed, f)
                    for c, configuration in enumerate(configurations) for s, seed in enumerate(seeds) for f in range(folds)}
-        stamp = _stamp(members)
-        known = self._known(job, stamp)
-        if known is None:
-            before = self.pool.member_epochs
+
+        def work(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             halving = _Halving(len(seeds) * folds, keep, protected, deadline, self.problem.epochs)
             records = self.pool.train(self.key, self.problem, members, rungs=rungs, choose=halving if rungs else None,
-                                      deadline=deadline, folder=self.run.job_folder(job) / stamp, progress=self.on_progress)
+                                      deadline=deadline, folder=folder, progress=self.on_progress)
             for first in range(0, len(members), folds):
                 _judge_elsewhere([records[first + f] for f in range(folds)])
             meta, arrays = _pack(records)
-            meta |= {"pruned": halving.pruned, "member_epochs": self.pool.member_epochs - before, "members": stamp}
-            self.run.save_job(job, meta, arrays)
-            known = (meta, arrays)
-        meta, arrays = known
-        self._count(meta)
+            return {**meta, "pruned": halving.pruned}, arrays
+
+        meta, arrays = self._once(job, members, work)
         records = _unpack(meta, arrays)
         return [[self._outcome(configuration, seed, meta["pruned"].get(str(c)),
                                [records[self._number(c, s, f, len(seeds), folds)] for f in range(folds)])
@@ -189,22 +186,18 @@ class Trainer:
         """A first look at many configurations: one fold (``part``), thinned at every rung. Errors are those of that fold alone."""
         members = {c: Member(configuration.recipe, configuration.learning_rate, self.seed, part)
                    for c, configuration in enumerate(configurations)}
-        stamp = _stamp(members)
-        known = self._known(job, stamp)
-        if known is None:
-            before = self.pool.member_epochs
+
+        def work(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             halving = _Halving(1, keep, (), deadline, self.problem.epochs)
             records = self.pool.train(self.key, self.problem, members, rungs=rungs, choose=halving, deadline=deadline,
-                                      folder=self.run.job_folder(job) / stamp, progress=self.on_progress)
-            reached = [halving.pruned.get(str(c), r.epochs) for c, r in sorted(records.items())]
-            looks = [(r.at("validation_error", e or None), r.at("validation_loss", e or None), e, r.ended)
-                     for (_, r), e in zip(sorted(records.items()), reached, strict=True)]
-            meta: dict[str, Any] = {"looks": looks, "member_epochs": self.pool.member_epochs - before, "members": stamp}
-            self.run.save_job(job, meta, {})
-            known = (meta, {})
-        self._count(known[0])
+                                      folder=folder, progress=self.on_progress)
+            reached = [(r, halving.pruned.get(str(c), r.epochs)) for c, r in sorted(records.items())]
+            return {"looks": [(r.at("validation_error", e or None), r.at("validation_loss", e or None), e, r.ended)
+                              for r, e in reached]}, {}
+
+        looks = self._once(job, members, work)[0]["looks"]
         return [Screened(configuration, part, self._in_unit(_number_or_nan(error)), _number_or_nan(loss), int(epochs), bool(ended))
-                for configuration, (error, loss, epochs, ended) in zip(configurations, known[0]["looks"], strict=True)]
+                for configuration, (error, loss, epochs, ended) in zip(configurations, looks, strict=True)]
 
     @staticmethod
     def _number(configuration: int, seed: int, fold: int, seeds: int, folds: int) -> int:
@@ -236,18 +229,12 @@ class Trainer:
         """Train (configuration, seed, epochs) on all development rows and predict the test rows."""
         members = {n: Member(c.recipe.without("early_stopping"), c.learning_rate, self.seed + _SEED_STRIDE * seed, 0, epochs)
                    for n, (c, seed, epochs) in enumerate(wanted)}
-        stamp = _stamp(members)
-        known = self._known(job, stamp)
-        if known is None:
-            before = self.pool.member_epochs
-            records = self.pool.train("refit", problem, members, wants=Wants(weights=True, extra_rows=test_rows), deadline=deadline,
-                                      folder=self.run.job_folder(job) / stamp, progress=self.on_progress)
-            meta, arrays = _pack(records)
-            meta |= {"member_epochs": self.pool.member_epochs - before, "members": stamp}
-            self.run.save_job(job, meta, arrays)
-            known = (meta, arrays)
-        self._count(known[0])
-        records = _unpack(*known)
+
+        def work(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+            return _pack(self.pool.train("refit", problem, members, wants=Wants(weights=True, extra_rows=test_rows),
+                                         deadline=deadline, folder=folder, progress=self.on_progress))
+
+        records = _unpack(*self._once(job, members, work))
         out = []
         for n, (configuration, seed, _) in enumerate(wanted):
             record = records[n]
@@ -258,13 +245,21 @@ class Trainer:
             out.append(fit)
         return out
 
-    def _count(self, meta: Mapping[str, Any]) -> None:
-        self.member_epochs += meta["member_epochs"]
+    def _once(self, job: str, members: Mapping[int, Member],
+              work: Callable[[Path], tuple[dict[str, Any], dict[str, np.ndarray]]]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """A job's result: the one on file if it trained these very members, else that of ``work``, given a folder for checkpoints.
 
-    def _known(self, job: str, stamp: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-        """A finished job's result, if it trained these very members: after an interrupt a job may be planned anew."""
+        After an interrupt a job may be planned anew, with other members.
+        """
+        stamp = _stamp(members)
         known = self.run.load_job(job)
-        return known if known is not None and known[0].get("members") == stamp else None
+        if known is None or known[0].get("members") != stamp:
+            before = self.pool.member_epochs
+            meta, arrays = work(self.run.job_folder(job) / stamp)
+            known = ({**meta, "member_epochs": self.pool.member_epochs - before, "members": stamp}, arrays)
+            self.run.save_job(job, *known)
+        self.member_epochs += known[0]["member_epochs"]
+        return known
 
 
 def _number_or_nan(value: float | None) -> float:

@@ -74,7 +74,7 @@ class NativeStack(Stack):
         self._fold_rows = [f.train[:problem.rows_per_fold].long().contiguous() for f in problem.folds]
         sites = {n: np.stack([self.streams.key(f"{n}/{site}") for site in range(total)], axis=1) if total else None
                  for n, total in (("dropout", spec.depth - 1), ("stochastic_depth", len(spec.branch_depths())))}
-        self._sites = sites
+        self._sites = sites  # kept, as _fold_rows and _parts: the engine holds addresses, not references
         keys = {n: self.streams.key(n) for n in ("order", "mixup", "cut_mix", "cutout", "input_noise")}
         self._average_shares = np.ones((count, steps))
         self._mixup_shares = np.ones((count, steps))
