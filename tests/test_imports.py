@@ -20,7 +20,7 @@ PACKAGE = ROOT / "src" / "wellfit"
 # ------------------------------------------------------------------------------------------------ the two tables
 
 BELOW_DRIVERS = {"regularizers", "core", "kernels"}
-BELOW_CLI = BELOW_DRIVERS | {"population", "drivers", "data", "slim", "diagnose", "search", "report"}
+BELOW_CLI = BELOW_DRIVERS | {"population", "drivers", "data", "slim", "doctor", "search", "diagnosis", "report"}
 
 #: Which layers the files of a layer may import, besides their own. "(top)" is wellfit itself and wellfit/*.py.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -31,8 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "population": BELOW_DRIVERS,
     "data": {"core.errors"},
     "slim": BELOW_DRIVERS | {"population", "drivers", "data"},
-    "diagnose": BELOW_DRIVERS | {"population", "drivers", "data"},
-    "search": BELOW_CLI - {"search"},
+    "doctor": BELOW_DRIVERS | {"drivers", "data"},
+    "search": BELOW_CLI - {"search", "diagnosis"},
+    "diagnosis": BELOW_CLI - {"diagnosis"},
     "report": {"core"},  # it reads the files of a run and nothing else
     "cli": BELOW_CLI | {"(top)"},
     "testing": BELOW_DRIVERS,
