@@ -312,7 +312,7 @@ PLANTED: list[tuple[Rule, str, str, bool]] = [
     (wrong_way, "wellfit.data.read", "from ..core.errors import WellfitError", False),
     (wrong_way, "wellfit.data.read", "from ..core import errors", False),
     (wrong_way, "wellfit.data.read", "from ..core import hyper", True),
-    (wrong_way, "wellfit.search.space", "from ..diagnosis import verdict\nfrom ..data import read", False),
+    (wrong_way, "wellfit.search.space", "from ..doctor import finding\nfrom ..data import read", False),
     (wrong_way, "wellfit.search.result", "from ..report import html", False),
     (wrong_way, "wellfit.report.html", "from ..search import rundir", True),
     (wrong_way, "wellfit.slim.cut", "from ..diagnosis import verdict", True),

@@ -73,5 +73,6 @@ class SetUp:
                 raise WellfitError("A set-up has no such part.", received=repr(name), expected=", ".join(names),
                                    action=f"did you mean {hint}?" if hint else None)
         if not isinstance(given.get("model"), nn.Module):
-            raise WellfitError("A set-up needs a model.", received=repr(given.get("model"))[:80], expected="model=<torch.nn.Module>")
+            raise WellfitError("A set-up needs a model.", received=repr(given.get("model"))[:80],
+                               expected="model=<torch.nn.Module>")
         return cls(**given)
