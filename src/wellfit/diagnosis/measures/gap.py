@@ -48,7 +48,7 @@ def paired_difference(rows_a: np.ndarray, rows_b: np.ndarray, *, statistic: Stat
     floor = _one_flip(statistic, a, strata) if _binary(a) and _binary(b) else 0.0
     units = a.shape[1] if groups is None else len(np.unique(groups))
     if len(a) == len(b):
-        return _crossed(statistic(a, None)[0] - statistic(b, None)[0], statistic(a, counts) - statistic(b, counts), units, floor)
+        return crossed(statistic(a, None)[0] - statistic(b, None)[0], statistic(a, counts) - statistic(b, counts), units, floor)
     # seeds that are not paired: their scatters add up, the rows stay paired
     drawn_a, drawn_b = statistic(a, counts), statistic(b, counts)
     value = float(statistic(a, None).mean() - statistic(b, None).mean())
@@ -93,7 +93,7 @@ def generalization_gap(train: np.ndarray, held_out: np.ndarray, *, statistic: St
     counts_b = _drawn(b.shape[1], len(counts_a), seed + 1, train_strata, train_groups, exactly=True)
     floor = (_one_flip(statistic, a, strata) if _binary(a) else 0.0) + (_one_flip(other, b, train_strata) if _binary(b) else 0.0)
     units = a.shape[1] if groups is None else len(np.unique(groups))
-    return _crossed(here, statistic(a, counts_a) - other(b, counts_b), units, floor)
+    return crossed(here, statistic(a, counts_a) - other(b, counts_b), units, floor)
 
 
 def nested_interval(held_out: np.ndarray, pairs: np.ndarray, folds: np.ndarray) -> Estimate:
@@ -142,8 +142,11 @@ Part = tuple[float, float]
 """A variance, and the variance of that estimate."""
 
 
-def _crossed(here: np.ndarray, drawn: np.ndarray, units: int, floor: float) -> Estimate:
-    """From the values of each seed (S,) and of each bootstrap sample (b, S)."""
+def crossed(here: np.ndarray, drawn: np.ndarray, units: int, floor: float = 0.0) -> Estimate:
+    """The mean over seeds of values (S,), with an interval from those of bootstrap samples of ``units`` rows or groups, (b, S).
+
+    ``floor``: least variance over rows.
+    """
     return _summed(float(here.mean()), [_row_part(drawn.mean(axis=1), units, floor), _seed_part(here, drawn)])
 
 
