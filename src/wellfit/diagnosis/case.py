@@ -107,7 +107,8 @@ def read_recipe(recipe: Any) -> Configuration:
 
         path = Path(recipe)
         if not path.is_file():
-            raise WellfitError("There is no such recipe.", received=str(recipe), expected="a recipe.yaml, as best/recipe.yaml of a run")
+            raise WellfitError("There is no such recipe.", received=str(recipe),
+                               expected="a recipe.yaml, as best/recipe.yaml of a run")
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
         rate = loaded.get("learning_rate") if isinstance(loaded, dict) else None
         rate = rate or (loaded.get("training", {}) or {}).get("learning_rate") if isinstance(loaded, dict) else None

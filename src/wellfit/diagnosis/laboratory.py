@@ -52,7 +52,8 @@ class Outcome:
 
     Attributes:
         judged: (S, n, C) predictions for the rows that folds validate on.
-        learned: (S, n_development, C) mean prediction for every development row by the networks that learned from it; nan where none.
+        learned: (S, n_development, C) mean prediction for every development row by the networks that learned from it; nan where
+            none did.
         tests: (S, n_test, C) mean over folds of the predictions for the test rows; None when not asked for.
         history: per epoch, the mean over seeds and folds.
         histories: the same for every seed and fold.

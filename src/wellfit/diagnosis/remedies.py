@@ -82,7 +82,8 @@ def remedies() -> tuple[Remedy, ...]:
     import yaml
 
     text = files("wellfit.diagnosis").joinpath("remedies.yaml").read_text(encoding="utf-8")
-    return tuple(Remedy(**{**row, "causes": tuple(row["causes"]), "expected": tuple(row["expected"]) if "expected" in row else None})
+    return tuple(Remedy(**{**row, "causes": tuple(row["causes"]),
+                           "expected": tuple(row["expected"]) if "expected" in row else None})
                  for row in yaml.safe_load(text)["rules"])
 
 

@@ -1,8 +1,8 @@
 """The few numbers a verdict rests on, each with its standard error, taken from all that was measured.
 
-Gains are shares of the set-up's own merit on rows it did not learn from (see ``contributions``): 0.2 says that the change takes a
-fifth of the error away. What a change does to the training rows tells how it works: a better learning rate, a larger network or less
-regularization fit them better; a remedy for overfitting does not.
+Gains are shares of the set-up's own merit on rows it did not learn from (see ``contributions``): 0.2 says that the change takes
+a fifth of the error away. What a change does to the training rows tells how it works: a better learning rate, a larger network
+or less regularization fit them better; a remedy for overfitting does not.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Signal:
 class Signals:
     """By name; what was not measured is not there.
 
-    Names: ``broken`` (0 or 1), ``leak``, ``shift``, ``noise`` (shares), ``optimisation``, ``capacity``, ``lighter``, ``regularized``,
-    ``data`` (gains), ``gap`` (validation less training, as a share of validation).
+    Names: ``broken`` (0 or 1), ``leak``, ``shift``, ``noise`` (shares), ``optimisation``, ``capacity``, ``lighter``,
+    ``regularized``, ``data`` (gains), ``gap`` (validation less training, as a share of validation).
     """
 
     found: dict[str, Signal] = field(default_factory=dict)
@@ -73,8 +73,9 @@ def training_signals(study: Study) -> Signals:
     signals = Signals()
     if not study.base.finite:
         tamed = [v for f, v in study.rates.items() if f < 1 and (o := study.outcome(v)) is not None and o.finite]
-        signals.put("optimisation" if tamed else "broken", Signal(1.0, 0.0, tamed[0].name if tamed else "outputs that are not finite"))
+        signals.put("optimisation" if tamed else "broken", Signal(1.0, 0.0, tamed[0].name if tamed else "outputs not finite"))
         return signals
+    signals.put("gap", _gap(study))
     narrower, wider = [], []
     for hidden, variant in study.widths.items():
         (narrower if sum(hidden) < sum(study.laboratory.case.settings.hidden) else wider).append(variant)
@@ -86,6 +87,15 @@ def training_signals(study: Study) -> Signals:
     signals.put("regularized", _best(study, [*remedied, *narrower, *study.rates.values()], fits_better=False))
     signals.put("remedied", _best(study, remedied, fits_better=None))
     return signals
+
+
+def _gap(study: Study) -> Signal:
+    """Merit on other rows less merit on training rows, as a share of the former."""
+    laboratory = study.laboratory
+    there = [laboratory.contributions.merit(p[None]) for p in study.base.judged]
+    here = [laboratory.on_training.merit(p[None]) for p in study.base.learned]
+    shares = [1 - b / max(a, 1e-12) for a, b in zip(there, here, strict=True)]
+    return Signal(float(np.mean(shares)), float(np.std(shares) / len(shares) ** 0.5), "training rows against others")
 
 
 def _best(study: Study, variants: Iterable[Variant], fits_better: bool | None) -> Signal | None:
