@@ -8,6 +8,7 @@ from typing import Any
 from wellfit.core.recipe import Recipe
 from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.laboratory import Variant
+from wellfit.diagnosis.measurement import between, percent
 from wellfit.diagnosis.remedies import applicable
 from wellfit.diagnosis.study import Study
 from wellfit.diagnosis.verdict import Verdict
@@ -40,6 +41,15 @@ class Prescription:
     expected: tuple[float, float, float] | None = None
     hidden: tuple[int, ...] | None = None
     epochs: int | None = None
+
+    def said(self) -> str:
+        """The gain in words."""
+        if self.gain is not None:
+            return f"takes {percent(self.gain.value)} of the error away here ({between(self.gain.low, self.gain.high)}, measured)"
+        if self.expected is not None:
+            value, low, high = self.expected
+            return f"{value:+.1f} points are to be expected ({low:+.1f} to {high:+.1f}, published)"
+        return "not measured here"
 
     def to_mapping(self) -> dict[str, Any]:
         gain: dict[str, Any] | None = None

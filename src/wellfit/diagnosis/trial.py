@@ -34,6 +34,12 @@ class Trial:
     high: float
     held: bool
 
+    def words(self) -> str:
+        """What came of it, in a sentence."""
+        verdict = "It held" if self.held else "It did not hold"
+        return (f"Tried ({self.title}): {self.before:.4g} before, {self.after:.4g} with it, gain {self.gain:+.3g} "
+                f"({self.low:+.3g} to {self.high:+.3g}) on the test rows. {verdict}.")
+
     def to_mapping(self) -> dict[str, Any]:
         return {"title": self.title, "before": self.before, "after": self.after, "gain": self.gain, "ci": [self.low, self.high],
                 "held": self.held}
