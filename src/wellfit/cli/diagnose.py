@@ -70,7 +70,7 @@ def diagnose(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Measure what is wrong with a training: overfitting, underfitting, too little data, wrong labels, leaks, shift, and what helps.
+    """Measure what is wrong with a training, and what helps: overfitting, underfitting, too little data, wrong labels, leaks, shift.
 
     Trains the set-up as it is and with one thing changed at a time, names one main cause with the measurement that decided, and
     prescribes regularizers with the gain they had here. From a history file alone it judges the curves.
@@ -93,8 +93,8 @@ def diagnose(
 
         with _Status(quiet or json) as status:
             found = look(data, target, recipe=recipe, hidden=widths, learning_rate=learning_rate, epochs=epochs,
-                         batch_size=batch_size, activation=activation, budget=budget, out=folder, seed=seed, task=task, metric=metric,
-                         class_weights=class_weights, group=group, time=time, test=test, drop=drop or (), try_=try_,
+                         batch_size=batch_size, activation=activation, budget=budget, out=folder, seed=seed, task=task,
+                         metric=metric, class_weights=class_weights, group=group, time=time, test=test, drop=drop or (), try_=try_,
                          workers=workers, progress=status.say)
         page = write_report(folder)
         if json:
