@@ -211,7 +211,8 @@ def residual_outliers(residuals: np.ndarray, *, limit: float = 5.0) -> Residuals
 
     residuals = np.asarray(residuals, dtype=np.float64).reshape(-1)
     if len(residuals) == 0 or not np.isfinite(residuals).all():
-        raise WellfitError("Residuals must be finite numbers.", received=f"{len(residuals)} rows", expected="at least one, all finite")
+        raise WellfitError("Residuals must be finite numbers.", received=f"{len(residuals)} rows",
+                           expected="at least one, all finite")
     centred = np.abs(residuals - np.median(residuals))
     scale = 1.4826 * float(np.median(centred))
     scale = scale if scale > 0 else float(residuals.std())
