@@ -143,7 +143,7 @@ def test_quantities() -> None:
     assert quantity(12.4, "points") == "12.4\u00a0points"
     assert quantity(-0.02, "points") == "−2.0\u00a0points"
     assert quantity(0.021, "share") == "2.1%"
-    assert quantity(0.3456, "") == "0.3456"
+    assert quantity(0.3456, "") == "0.346"
     assert quantity(40.0, "epochs") == "40\u00a0epochs"
     assert quantity(61.0, "seconds") == "1 min 1 s"
 

@@ -67,7 +67,7 @@ def quantity(value: float | None, unit: str, *, name: bool = True) -> str:
     """A number with its unit: ``12.0 points`` of a share 0.12, ``31%``, ``0.42 nats``, ``4.2 s``.
 
     >>> quantity(0.12, "points"), quantity(0.314, "share"), quantity(1.5, "nats")
-    ('12.0\\xa0points', '31.4%', '1.500\\xa0nats')
+    ('12.0\\xa0points', '31.4%', '1.5\\xa0nats')
     """
     if value is None:
         return DASH
@@ -81,7 +81,7 @@ def quantity(value: float | None, unit: str, *, name: bool = True) -> str:
         return significant(value, 3) + "%"
     if kind in ("s", "seconds"):
         return seconds_words(value)
-    number = plain(value) if value == int(value) else significant(value)
+    number = plain(value, 3)
     return number + (f"\u00a0{unit.strip()}" if name and unit.strip() else "")
 
 

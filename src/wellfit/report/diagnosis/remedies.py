@@ -22,8 +22,9 @@ def remedies(diagnosis: Diagnosis) -> Section | None:
     rows = [row for row in diagnosis.rows("prescriptions") if as_text(row.get("regularizer"))]
     blocks = [tried(diagnosis)]
     if rows:
-        lead = ("Each row is a regularizer with a starting strength. A measured gain comes from trainings on these data; an "
-                "expected gain is what similar cases showed.")
+        lead = "Each row is a regularizer with a starting strength."
+        if any(gained(row, diagnosis.metric)[0] is not None for row in rows):
+            lead += (" A measured gain comes from trainings on these data; an expected gain is what similar cases showed.")
         blocks += [p(lead, class_="lead" if not blocks[0] else None), chart(rows, diagnosis.metric)
                    or listing(rows, diagnosis.metric), recipe(rows)]
     content = "".join(blocks)
