@@ -125,8 +125,10 @@ def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others:
 
     The estimate is that of :func:`~wellfit.diagnosis.measures.noise_floor.noise_floor` on the mean of all probabilities. A weak
     predictor is wrong where it is sure, which raises its floor and never lowers it, so the rate is bounded above by every witness:
-    the upper end is the smallest one. The lower end is the smallest of the joined predictor's and the other models'. It assumes
-    flips that do not depend on the row; labels that are wrong where classes overlap cannot be counted by anyone.
+    the upper end is the smallest one. The lower end must be seen by all but one of the witnesses. It assumes flips that do not
+    depend on the row; labels that are wrong only where classes overlap cannot be counted by anyone. A predictor that is well above
+    guessing (skill: one less its error over that of always saying the commonest class) must order its overlap errors: the least
+    slope is min(1, 3 · (skill - 0.2)) for a skill above 0.2.
 
     Args:
         labels: (n,) observed labels, 0 to C - 1.
@@ -144,7 +146,8 @@ def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others:
         votes = np.stack([(neighbours == c).mean(axis=1) for c in range(classes)], axis=1)
         witnesses["neighbours"] = _floor_of(0.98 * votes + 0.02 / classes, labels, classes)
     high = min(main.high, *(w.high for w in witnesses.values()))
-    low = min(main.low, high, *(w.low for w in witnesses.values()))
+    lows = sorted([main.low, *(w.low for w in witnesses.values())])
+    low = min(lows[1 if len(lows) > 2 else 0], high)
     rate = float(np.clip(main.rate, low, high))
     joint, wrong = confident_joint(p, labels)
     answer: Answer = "noisy" if low > TOLERATED and rate >= NOTICED else "clean" if high <= 2 * TOLERATED else "unclear"
@@ -238,7 +241,10 @@ def wilson(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 def _floor_of(p: np.ndarray, labels: np.ndarray, classes: int) -> Floor:
     top = np.clip(p.max(axis=1), _TINY, 1 - _TINY)
-    return noise_floor(np.log(top / (1 - top)), p.argmax(axis=1) != labels, classes)
+    wrong = p.argmax(axis=1) != labels
+    blind = 1 - np.bincount(labels).max() / len(labels)  # the error of always saying the commonest class
+    skill = 1 - float(wrong.mean()) / blind if blind > 0 else 0.0
+    return noise_floor(np.log(top / (1 - top)), wrong, classes, least_slope=float(np.clip(3 * (skill - 0.2), 0.0, 1.0)))
 
 
 def _thresholds(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
