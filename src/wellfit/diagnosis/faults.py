@@ -120,7 +120,7 @@ def _label_noise(found: Study) -> Fault:
     probabilities = np.mean([o.judged.mean(axis=0) for o in best], axis=0)
     labels = judge.scorer.y
     inputs = inputs_of(case, judge.rows) if len(judge.rows) <= _FOREST_ROWS else None
-    others = [forest_probabilities(inputs, labels, folds=3, seed=case.seed)] if inputs is not None else []
+    others = [forest_probabilities(inputs, labels, seed=case.seed)] if inputs is not None else []
     near = neighbour_labels(_standardized(inputs), labels) if inputs is not None and inputs.shape[1] <= 2000 else None
     noise = estimate_label_noise(labels, probabilities, *others, neighbours=near)
     noisy = noise.answer == "noisy"
