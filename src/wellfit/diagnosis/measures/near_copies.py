@@ -24,7 +24,7 @@ class NearCopies:
         within: share of reference rows with a near copy among the other reference rows.
         excess, excess_low, excess_high: share - within, and its 95% interval (Newcombe 1998, of two Wilson intervals). Data that
             repeat themselves everywhere have a large share, but no excess; copies put into the test part have one.
-        expected: the share that chance gives in data of this dimension: the threshold's own error rate.
+        expected: the nominal share that chance gives in evenly spread data of this dimension; uneven data have more, see ``within``.
         dimension: intrinsic dimension of the reference rows.
         rows, copies: the queries found and the reference row each is a copy of, the closest first.
         found: whether copies were put across the split: the excess is at least 0.01 and its 99.7% interval lies above zero.
@@ -100,8 +100,8 @@ def near_copies(reference: np.ndarray, queries: np.ndarray, *, rare: float = RAR
     low, high = wilson(len(rows), m)
     least, most = _difference(len(rows), m, inner, n)
     found = share - within >= 0.01 and _difference(len(rows), m, inner, n, z=3.0)[0] > 0
-    return NearCopies(share, low, high, float((across[:, 0] <= 0).mean()), within, share - within, least, most, rare, dimension, rows,
-                      index[rows, 0], found)
+    exact = float((across[:, 0] <= 0).mean())
+    return NearCopies(share, low, high, exact, within, share - within, least, most, rare, dimension, rows, index[rows, 0], found)
 
 
 def _difference(count: int, n: int, other: int, m: int, z: float = 1.96) -> tuple[float, float]:
@@ -115,8 +115,8 @@ def _difference(count: int, n: int, other: int, m: int, z: float = 1.96) -> tupl
 def nearest(known: np.ndarray, asked: np.ndarray, k: int, *, own: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Euclidean distances (m, k), ascending, and row numbers (m, k) of the k nearest known rows, in blocks.
 
-    ``own`` gives the row number of each asked row among the known ones, which is left out. Distances below what float32 resolves are
-    computed again, difference by difference, so that an exact copy is at 0.
+    ``own`` gives the row number of each asked row among the known ones, which is left out. Distances are
+    computed again from the differences, so that an exact copy is at 0.
     """
     extra = 0 if own is None else 1
     k = min(k, len(known) - extra)
