@@ -54,8 +54,10 @@ def diagnosis(*, regression: bool = False, cause: str = "overfits", title: str =
              "words": "Training and validation rows cannot be told apart.", "decided": False}],
         "prescriptions": [
             {"title": "weight decay", "settings": {"weight_decay": {"timescale": 12.5}},
-             "recipe": {"format": 1, "regularizers": [{"name": "weight_decay", "timescale": 12.5}]}, "learning_rate": 0.001, "why": "The gap is wide and the network is large.",
-             "gain": {"value": 0.041, "ci": [0.021, 0.06], "how": "measured", "unit": "share"}, "evidence": "Loshchilov and Hutter 2019"},
+             "recipe": {"format": 1, "regularizers": [{"name": "weight_decay", "timescale": 12.5}]}, "learning_rate": 0.001,
+             "why": "The gap is wide and the network is large.",
+             "gain": {"value": 0.041, "ci": [0.021, 0.06], "how": "measured", "unit": "share"},
+             "evidence": "Loshchilov and Hutter 2019"},
             {"title": "dropout", "settings": {"dropout": {"rate": 0.3}}, "why": "It lowers variance of wide layers.",
              "gain": {"value": 1.3, "ci": [0.7, 1.8], "how": "expected", "unit": "points"}, "evidence": "41 similar tables"},
             {"title": "early stopping", "settings": {"early_stopping": {"patience": 10}}, "why": "Validation loss is lowest late.",
@@ -120,7 +122,8 @@ def history_only() -> dict[str, Any]:
     made = diagnosis()
     kept = ("format", "kind", "dataset", "verdict", "curves")
     return {**{k: made[k] for k in kept}, "measurements": made["measurements"][:1],
-            "prescriptions": [{"title": "early stopping", "settings": {"early_stopping": {"patience": 10}}, "why": "Stop near epoch 23."}]}
+            "prescriptions": [{"title": "early stopping", "settings": {"early_stopping": {"patience": 10}},
+                               "why": "Stop near epoch 23."}]}
 
 
 KINDS = {"whole": diagnosis, "regression": lambda: diagnosis(regression=True), "nasty": nasty, "history": history_only,
