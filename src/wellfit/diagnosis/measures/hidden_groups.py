@@ -16,6 +16,7 @@ ROWS = 2000
 CLOSE, VERY_CLOSE, CONSTANT, COSTS = 0.5, 0.9, 0.5, 0.02
 A_QUANTITY = 0.7
 EXAMINED = 3
+COMPARED = 400
 _PREFIX = re.compile(r"^(.*[^\s_\-/.:#])[\s_\-/.:#]+[^\s_\-/.:#]+$")
 
 
@@ -84,7 +85,8 @@ def hidden_groups(frame: pd.DataFrame, y: np.ndarray, inputs: np.ndarray, source
     rows, and 4 of 5 rows have company. Its rows must be near copies of each other without it and without columns that are the same
     thing under another name: a closeness of at least 0.5 with a target that hardly changes within a group (constancy of at least
     0.5), or of at least 0.9. A quantity is no name: a column is passed over if its values are ordered along the data, that is if
-    the rank correlation with the value of the nearest row of another group is above 0.7 for numbers. Of those left, at most three
+    the rank correlation with the value of the nearest row of another group is above 0.7 (texts in the order of the
+    alphabet). Of those left, at most three
     are examined: the error of a small forest with the nearest neighbours, cross-validated by rows and by groups, and the difference
     with a bootstrap over groups.
 
@@ -117,10 +119,12 @@ def hidden_groups(frame: pd.DataFrame, y: np.ndarray, inputs: np.ndarray, source
         others = scaled[:, ~np.isin(origin, list(same_thing))]
         if others.shape[1] == 0 or len(found) >= EXAMINED:
             continue
-        _, near = nearest(others, others[sample], 20, own=sample)
-        closeness = _kappa(code[sample] == code[near[:, 0]], code)
+        near = nearest(others, others[sample], 1, own=sample)[1][:, 0]
+        closeness = _kappa(code[sample] == code[near], code)
         constancy = _between(y, code) if regression else _constancy(y, code)
-        if closeness < (CLOSE if constancy >= CONSTANT else VERY_CLOSE) or _quantity(frame[name], code, sample, near) > A_QUANTITY:
+        if closeness < (CLOSE if constancy >= CONSTANT else VERY_CLOSE):
+            continue
+        if _quantity(frame[name], code, others, rng.permutation(sample)) > A_QUANTITY:
             continue
         kept = _whole_groups(code, rows, rng)
         flattery = _cost(others[kept], y[kept], code[kept], regression, seed)
@@ -140,14 +144,15 @@ def _renamed(frame: pd.DataFrame, code: np.ndarray) -> list[str]:
     return found
 
 
-def _quantity(series: pd.Series, code: np.ndarray, sample: np.ndarray, near: np.ndarray) -> float:
-    """Rank correlation of a number with that of the nearest row of another group; 0 for names."""
+def _quantity(series: pd.Series, code: np.ndarray, rows: np.ndarray, sample: np.ndarray) -> float:
+    """Rank correlation of a value (texts by alphabet) with that of the nearest row of another group."""
     numbers = pd.to_numeric(series.astype(object).where(series.notna(), None), errors="coerce").to_numpy(dtype=np.float64)
     if np.isfinite(numbers).mean() < 0.9:
-        return 0.0
-    foreign = code[near] != code[sample][:, None]
-    has = foreign.any(axis=1)
-    own, other = numbers[sample[has]], numbers[near[has, foreign.argmax(axis=1)[has]]]
+        numbers = code.astype(np.float64)
+    sample = sample[:COMPARED]
+    gap = (rows**2).sum(axis=1)[None, :] - 2 * (rows[sample] @ rows.T)
+    gap[code[sample][:, None] == code[None, :]] = np.inf
+    own, other = numbers[sample], numbers[gap.argmin(axis=1)]
     use = np.isfinite(own) & np.isfinite(other)
     if use.sum() < 10:
         return 0.0
