@@ -9,13 +9,15 @@ from typing import Annotated
 
 import typer
 
-from wellfit.cli import demo, predict, recipes, report, tune
+from wellfit.cli import demo, diagnose, predict, recipes, report, tune
 from wellfit.cli.guard import INTERRUPTED, reader_gone
 
 _EPILOG = """
 [bold]Examples[/bold]
 
 wellfit demo
+
+wellfit diagnose data.csv --target price
 
 wellfit tune data.csv --target price --budget 5m --out RUN
 
@@ -33,8 +35,8 @@ def flowing(text: str) -> str:
 
 app = typer.Typer(name="wellfit", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", epilog=_EPILOG,
                   pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
-for _module, _command in ((demo, demo.demo), (tune, tune.tune), (predict, predict.predict), (report, report.report),
-                          (recipes, recipes.recipes)):
+for _module, _command in ((demo, demo.demo), (diagnose, diagnose.diagnose), (tune, tune.tune), (predict, predict.predict),
+                          (report, report.report), (recipes, recipes.recipes)):
     app.command(_command.__name__, help=flowing(_command.__doc__ or ""), epilog=_module.EPILOG)(_command)
 
 

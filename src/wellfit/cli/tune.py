@@ -106,7 +106,7 @@ def tune(
             _check_resume(data, given)
             session.run({"resume": resume, "workers": workers})
         else:
-            _check_data(data, target)
+            check_data(data, target)
             session.run({"data": data, **as_arguments(given), "workers": workers})
 
 
@@ -193,19 +193,20 @@ def _check_resume(data: str | None, given: dict[str, Any]) -> None:
                            action="leave the other options out, or start a new run")
 
 
-def _check_data(data: str | None, target: str | None) -> None:
-    example = "wellfit tune data.csv --target price"
+def check_data(data: str | None, target: str | None, command: str = "tune") -> None:
+    """An error that says what to type, unless there are data, and for a table a target."""
+    example = f"wellfit {command} data.csv --target price"
     if data is None:
-        raise WellfitError("tune needs data.", expected="a table, a folder of images or sounds, or package.module:task",
+        raise WellfitError(f"{command} needs data.", expected="a table, a folder of images or sounds, or package.module:task",
                            action=example)
     if target is None and _is_table(data):
         from wellfit.data import read_frame
 
         columns = [str(c) for c in read_frame(data).columns]
         shown = ", ".join(columns[:12]) + (f" and {len(columns) - 12} more" if len(columns) > 12 else "")
-        raise WellfitError("tune needs to know which column to predict.", received=f"{data} with the columns {shown}",
+        raise WellfitError(f"{command} needs to know which column to predict.", received=f"{data} with the columns {shown}",
                            expected="--target COL",
-                           action=f"wellfit tune {quoted_path(data)} --target {quoted_path(columns[-1])}")
+                           action=f"wellfit {command} {quoted_path(data)} --target {quoted_path(columns[-1])}")
 
 
 def _is_table(data: str) -> bool:

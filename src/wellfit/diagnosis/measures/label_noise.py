@@ -1,0 +1,267 @@
+"""Wrong labels: which rows, how many, and whether that can be told from classes that overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from wellfit.core.errors import WellfitError
+from wellfit.diagnosis.measures.noise_floor import Floor, noise_floor
+
+QUALITIES = ("self_confidence", "margin", "relative")
+TOLERATED, NOTICED = 0.03, 0.05
+_TINY = 1e-4
+
+Answer = Literal["noisy", "clean", "unclear"]
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """How many labels are wrong.
+
+    Attributes:
+        rate, low, high: share of wrong labels, with a 95% interval. Where classes overlap it is wide and holds zero.
+        answer: "noisy" (the interval lies above 0.03 and the rate is 0.05 or more), "clean" (the interval ends below 0.06), or
+            "unclear": wrong labels cannot be told from overlapping classes.
+        disagreement: share of labels that are not the predicted class: wrong labels, overlap and a weak model together.
+        floor: what the rate was read from.
+        witnesses: the floors of the single predictors, by name.
+        joint_rate: share off the diagonal of the confident joint. It counts overlap as noise.
+        joint: (C, C) estimated shares of (observed label, true label), rows observed; sums to one.
+        suspects: how many labels the confident joint calls wrong.
+    """
+
+    rate: float
+    low: float
+    high: float
+    answer: Answer
+    disagreement: float
+    floor: Floor
+    witnesses: Mapping[str, Floor] = field(default_factory=dict)
+    joint_rate: float = 0.0
+    joint: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    suspects: int = 0
+
+    def sentence(self) -> str:
+        """The finding in one line."""
+        interval = f"{self.rate:.0%} of the labels wrong (95% interval {self.low:.0%} to {self.high:.0%})"
+        if self.answer == "noisy":
+            return (f"{interval}: {self.floor.top_disagreement:.0%} of the labels disagree even where the prediction is surest.")
+        if self.answer == "clean":
+            return f"Labels look clean: {interval}; disagreement vanishes where the prediction is sure."
+        return f"{interval}: wrong labels cannot be told from overlapping classes here."
+
+
+def joined(*probabilities: np.ndarray) -> np.ndarray:
+    """The mean of out-of-fold probabilities, each (n, C) or (S, n, C) for S seeds; sets of seeds count once each. (n, C).
+
+    Averaging over seeds and over models of other kinds ranks wrong labels better than any of them: their mistakes differ.
+    """
+    parts = []
+    for given in probabilities:
+        array = np.asarray(given, dtype=np.float64)
+        if array.ndim not in (2, 3) or array.shape[-1] < 2 or not np.isfinite(array).all():
+            raise WellfitError("These are no out-of-fold probabilities.", received=f"shape {array.shape}",
+                               expected="finite numbers, (n, C) or (seeds, n, C), C at least 2")
+        parts.append(array if array.ndim == 2 else array.mean(axis=0))
+    if len({part.shape for part in parts}) != 1:
+        raise WellfitError("The probabilities do not fit together.", received=", ".join(str(p.shape) for p in parts),
+                           expected="the same rows and classes")
+    mean = np.mean(parts, axis=0)
+    return mean / np.maximum(mean.sum(axis=1, keepdims=True), 1e-12)
+
+
+def label_quality(probabilities: np.ndarray, labels: np.ndarray, kind: str = "margin") -> np.ndarray:
+    """How well each label fits its out-of-fold prediction, (n,); low scores are suspect.
+
+    ``self_confidence``: p(y). ``margin``: (p(y) - max over the other classes + 1) / 2 (Northcutt, Jiang and Chuang 2021,
+    "Confident learning", JAIR 70). ``relative``: the margin after p(c) was divided by the mean p(c) of the rows labelled c, so that
+    a rare class, which gets small probabilities everywhere, is not suspect as a whole.
+
+    >>> label_quality(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1])).round(2).tolist()
+    [0.9, 0.1]
+    """
+    p, labels = _checked(probabilities, labels)
+    if kind not in QUALITIES:
+        raise WellfitError("Unknown label quality.", received=repr(kind), expected=", ".join(QUALITIES))
+    rows = np.arange(len(labels))
+    if kind == "self_confidence":
+        return p[rows, labels]
+    if kind == "relative":
+        p = p / np.maximum(_thresholds(p, labels), 1e-3)
+        p = p / np.maximum(p.sum(axis=1, keepdims=True), 1e-12)
+    others = p.copy()
+    others[rows, labels] = -np.inf
+    return np.asarray((p[rows, labels] - others.max(axis=1) + 1) / 2)
+
+
+def confident_joint(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Estimated shares of (observed label, true label), (C, C), and which rows are called wrong, (n,).
+
+    A row counts for class c if p(c) reaches the mean p(c) of the rows labelled c, and c is the likeliest such class. The counts are
+    scaled so that every row of the matrix sums to the share of its label (Northcutt et al. 2021, equations 1 to 3). Overlapping
+    classes count as wrong labels: see :func:`estimate_label_noise` for telling them apart.
+    """
+    p, labels = _checked(probabilities, labels)
+    classes = p.shape[1]
+    reached = p >= _thresholds(p, labels) - 1e-12
+    guess = np.where(reached, p, -1.0).argmax(axis=1)
+    counted = reached.any(axis=1)
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (labels[counted], guess[counted]), 1.0)
+    size = np.bincount(labels, minlength=classes).astype(np.float64)
+    empty = counts.sum(axis=1) == 0
+    counts[empty, empty] = 1.0
+    joint = counts / counts.sum(axis=1, keepdims=True) * (size / len(labels))[:, None]
+    return joint, counted & (guess != labels)
+
+
+def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others: np.ndarray,
+                         neighbours: np.ndarray | None = None) -> LabelNoise:
+    """The share of wrong labels, told from overlapping classes by the floor of disagreement among confident predictions.
+
+    The estimate is that of :func:`~wellfit.diagnosis.measures.noise_floor.noise_floor` on the mean of all probabilities. A weak
+    predictor is wrong where it is sure, which raises its floor and never lowers it, so the rate is bounded above by every witness:
+    the upper end is the smallest one. The lower end is the smallest of the joined predictor's and the other models'. It assumes
+    flips that do not depend on the row; labels that are wrong where classes overlap cannot be counted by anyone.
+
+    Args:
+        labels: (n,) observed labels, 0 to C - 1.
+        probabilities: (n, C) or (S, n, C) out-of-fold probabilities of a network, several seeds' worth where there are.
+        others: the same of models of other kinds, such as :func:`forest_probabilities`; recommended.
+        neighbours: (n, k) labels of the nearest rows (:func:`neighbour_labels`), a further witness.
+    """
+    p, labels = _checked(joined(probabilities, *others), labels)
+    classes = p.shape[1]
+    main = _floor_of(p, labels, classes)
+    witnesses = {"network": _floor_of(joined(probabilities), labels, classes)}
+    for number, other in enumerate(others):
+        witnesses["forest" if len(others) == 1 else f"model {number + 2}"] = _floor_of(joined(other), labels, classes)
+    if neighbours is not None:
+        votes = np.stack([(neighbours == c).mean(axis=1) for c in range(classes)], axis=1)
+        witnesses["neighbours"] = _floor_of(0.98 * votes + 0.02 / classes, labels, classes)
+    high = min(main.high, *(w.high for w in witnesses.values()))
+    low = min(main.low, high, *(w.low for w in witnesses.values()))
+    rate = float(np.clip(main.rate, low, high))
+    joint, wrong = confident_joint(p, labels)
+    answer: Answer = "noisy" if low > TOLERATED and rate >= NOTICED else "clean" if high <= 2 * TOLERATED else "unclear"
+    return LabelNoise(rate, low, high, answer, main.disagreement, main, witnesses, float(1 - np.trace(joint)), joint,
+                      int(wrong.sum()))
+
+
+def forest_probabilities(inputs: np.ndarray, labels: np.ndarray, *, folds: int = 5, trees: int = 150, seed: int = 0) -> np.ndarray:
+    """(n, C): out-of-fold class shares of extremely randomized trees (Geurts et al. 2006): a witness of another kind.
+
+    Rows of classes with fewer rows than folds still get a prediction.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    labels = np.asarray(labels)
+    out = np.zeros((len(labels), int(labels.max()) + 1))
+    for train, held in _stratified(labels, folds, seed):
+        forest = ExtraTreesClassifier(trees, min_samples_leaf=2, random_state=seed).fit(inputs[train], labels[train])
+        out[np.ix_(held, forest.classes_)] = forest.predict_proba(inputs[held])
+    return out
+
+
+def neighbour_labels(inputs: np.ndarray, labels: np.ndarray, *, k: int = 10) -> np.ndarray:
+    """(n, k): labels of each row's k nearest other rows by Euclidean distance; give standardized inputs."""
+    from sklearn.neighbors import NearestNeighbors
+
+    k = min(k, len(labels) - 1)
+    near = NearestNeighbors(n_neighbors=k).fit(inputs).kneighbors(None, return_distance=False)  # None: each row without itself
+    return np.asarray(labels)[near]
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Outliers of a regression's out-of-fold residuals.
+
+    Attributes:
+        share, low, high: rows further than ``limit`` robust deviations from the median, and the Wilson 95% interval.
+        expected: the share a normal distribution leaves there.
+        rows: the outliers, the largest first.
+        scale: robust standard deviation, 1.4826 · median |r - median r|.
+        limit: in robust deviations.
+    """
+
+    share: float
+    low: float
+    high: float
+    expected: float
+    rows: np.ndarray
+    scale: float
+    limit: float
+
+
+def residual_outliers(residuals: np.ndarray, *, limit: float = 5.0) -> Residuals:
+    """Rows whose target lies implausibly far from its out-of-fold prediction: |r - median| > limit · MAD scale.
+
+    Heavy tails of the target itself look the same: a share above ``expected`` says where to look, not that targets are wrong
+    (Rousseeuw and Croux 1993, JASA 88).
+
+    >>> r = np.random.default_rng(0).normal(size=1000); r[:20] += 30
+    >>> residual_outliers(r).rows.size
+    20
+    """
+    from statistics import NormalDist
+
+    residuals = np.asarray(residuals, dtype=np.float64).reshape(-1)
+    if len(residuals) == 0 or not np.isfinite(residuals).all():
+        raise WellfitError("Residuals must be finite numbers.", received=f"{len(residuals)} rows",
+                           expected="at least one, all finite")
+    centred = np.abs(residuals - np.median(residuals))
+    scale = 1.4826 * float(np.median(centred))
+    scale = scale if scale > 0 else float(residuals.std())
+    out = np.flatnonzero(centred > limit * scale) if scale > 0 else np.empty(0, dtype=np.int64)
+    low, high = wilson(len(out), len(residuals))
+    expected = 2 * (1 - NormalDist().cdf(limit))
+    return Residuals(len(out) / len(residuals), low, high, expected, out[np.argsort(-centred[out])], scale, limit)
+
+
+def wilson(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The Wilson 95% interval of a share (Wilson 1927).
+
+    >>> tuple(round(v, 3) for v in wilson(0, 100))
+    (0.0, 0.037)
+    """
+    if n == 0:
+        return 0.0, 1.0
+    p = count / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _floor_of(p: np.ndarray, labels: np.ndarray, classes: int) -> Floor:
+    top = np.clip(p.max(axis=1), _TINY, 1 - _TINY)
+    return noise_floor(np.log(top / (1 - top)), p.argmax(axis=1) != labels, classes)
+
+
+def _thresholds(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(C,): the mean p(c) of the rows labelled c."""
+    size = np.bincount(labels, minlength=p.shape[1])
+    total = np.bincount(labels, p[np.arange(len(labels)), labels], minlength=p.shape[1])
+    return np.where(size > 0, total / np.maximum(size, 1), 1.0)
+
+
+def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    p, labels = joined(probabilities), np.asarray(labels)
+    fits = labels.shape == (len(p),) and labels.dtype.kind in "iu"
+    if not fits or (len(labels) and not 0 <= labels.min() <= labels.max() < p.shape[1]):
+        raise WellfitError("Labels and probabilities do not fit together.", received=f"labels {labels.dtype} {labels.shape}, "
+                           f"probabilities {p.shape}", expected=f"whole numbers from 0 to {p.shape[1] - 1}, one per row")
+    return p, labels
+
+
+def _stratified(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(train, held) row numbers: classes dealt out in turn, so that any size of class is allowed."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    place = np.empty(len(labels), dtype=np.int64)
+    place[order] = np.arange(len(labels)) % min(folds, len(labels))
+    return [(np.flatnonzero(place != fold), np.flatnonzero(place == fold)) for fold in range(min(folds, len(labels)))]

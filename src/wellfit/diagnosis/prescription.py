@@ -1,0 +1,102 @@
+"""What is prescribed: regularizers with starting strengths, why, and the gain that was measured or is to be expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from wellfit.core.recipe import Recipe
+from wellfit.diagnosis.contributions import Gain
+from wellfit.diagnosis.laboratory import Variant
+from wellfit.diagnosis.measurement import between, percent
+from wellfit.diagnosis.remedies import applicable
+from wellfit.diagnosis.study import Study
+from wellfit.diagnosis.verdict import Verdict
+
+_MOST = 4
+_SURE_ENOUGH = 1.0  # standard errors that a measured gain must reach to be prescribed
+
+
+@dataclass(frozen=True)
+class Prescription:
+    """One thing to do.
+
+    Attributes:
+        title: in a few words.
+        recipe, learning_rate, hidden, epochs: the set-up with it; None: as it is.
+        added: what it adds or changes, for people.
+        gain: measured on this data, or None.
+        expected: (gain, low, high) in points of the metric from a publication, where it was not measured here.
+        why, evidence: reasons, and where they are shown.
+    """
+
+    title: str
+    recipe: Recipe
+    learning_rate: float
+    added: dict[str, Any]
+    why: str
+    evidence: str
+    variant: Variant | None = None
+    gain: Gain | None = None
+    expected: tuple[float, float, float] | None = None
+    hidden: tuple[int, ...] | None = None
+    epochs: int | None = None
+
+    def said(self) -> str:
+        """The gain in words."""
+        if self.gain is not None:
+            return f"takes {percent(self.gain.value)} of the error away here ({between(self.gain.low, self.gain.high)}, measured)"
+        if self.expected is not None:
+            value, low, high = self.expected
+            return f"{value:+.1f} points are to be expected ({low:+.1f} to {high:+.1f}, published)"
+        return "not measured here"
+
+    def to_mapping(self) -> dict[str, Any]:
+        gain: dict[str, Any] | None = None
+        if self.gain is not None:
+            gain = {"value": self.gain.value, "ci": [self.gain.low, self.gain.high], "how": "measured",
+                    "unit": "share of the error"}
+        elif self.expected is not None:
+            gain = {"value": self.expected[0], "ci": list(self.expected[1:]), "how": "expected", "unit": "points"}
+        first = next(iter(self.added), self.title)
+        return {"title": self.title, "regularizer": first, "settings": self.added, "recipe": self.recipe.to_mapping(),
+                "learning_rate": self.learning_rate, "hidden": list(self.hidden) if self.hidden else None, "epochs": self.epochs,
+                "gain": gain, "why": self.why, "evidence": self.evidence}
+
+
+def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
+    """What answers the cause, the largest measured gain first; what was not measured follows with what publications expect.
+
+    A change of the training is prescribed when it was measured to gain. Nothing is prescribed against what regularization cannot
+    mend (a leak, a shift, a broken set-up).
+    """
+    cause = verdict.cause
+    if cause in ("leakage", "shift", "broken_setup", "fits_well"):
+        return []
+    case = found.laboratory.case
+    out: list[Prescription] = []
+    if cause in ("underfits_optimisation", "underfits_capacity", "over_regularized"):
+        changes: list[tuple[Variant, str, dict[str, Any], str]] = []
+        changes += [(v, f"learning rate {v.learning_rate:.3g}", {"learning_rate": v.learning_rate},
+                     "the step size decides how far training gets in its epochs") for v in found.rates.values()]
+        changes += [(v, f"{v.epochs} epochs", {"epochs": v.epochs}, "the training loss was still falling")
+                    for v in found.lengths.values()]
+        changes += [(v, v.name, {"hidden": list(v.hidden or ())}, "more units can represent more") for h, v in found.widths.items()
+                    if sum(h) > sum(case.settings.hidden)]
+        changes += [(v, v.name, {"recipe": v.recipe.to_mapping()}, "what is held back cannot be fitted") for v in found.lighter]
+        for variant, title, added, why in changes:
+            gain = found.gain(variant)
+            if gain is not None and gain.value > _SURE_ENOUGH * gain.error:
+                out.append(Prescription(title, variant.recipe, variant.learning_rate, added, why, "measured here", variant, gain,
+                                        None, variant.hidden, variant.epochs))
+    else:
+        for rule in applicable(case, found.facts, [cause, "overfits"]):
+            variant = found.remedied[rule.id][1] if rule.id in found.remedied else None
+            gain = found.gain(variant) if variant is not None else None
+            if gain is not None and gain.value <= _SURE_ENOUGH * gain.error:
+                continue  # it was tried, and gains nothing here
+            out.append(Prescription(rule.id.replace("-", " "), rule.recipe(case.recipe), case.learning_rate * rule.learning_rate,
+                                    {n: dict(s) for n, s in rule.parts.items()}, rule.why, rule.evidence, variant, gain,
+                                    rule.expected if gain is None else None))
+    measured = sorted((p for p in out if p.gain is not None), key=lambda p: -(p.gain.value - p.gain.error if p.gain else 0.0))
+    return [*measured, *(p for p in out if p.gain is None)][:_MOST]

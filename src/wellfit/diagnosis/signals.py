@@ -1,0 +1,124 @@
+"""The few numbers a verdict rests on, each with its standard error, taken from all that was measured.
+
+Gains are shares of the set-up's own merit on rows it did not learn from (see ``contributions``): 0.2 says that the change takes
+a fifth of the error away. What a change does to the training rows tells how it works: a better learning rate, a larger network
+or less regularization fit them better; a remedy for overfitting does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wellfit.diagnosis.contributions import Gain
+from wellfit.diagnosis.laboratory import Variant
+from wellfit.diagnosis.study import Study
+
+_FITS_BETTER = 0.03  # of the merit: what the training rows have to gain before a change counts as one against underfitting
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One number of a verdict.
+
+    Attributes:
+        value, error: with its standard error.
+        by: the variant, or the measurement, that it comes from.
+    """
+
+    value: float
+    error: float = 0.0
+    by: str = ""
+
+    def to_mapping(self) -> dict[str, float | str]:
+        return {"value": self.value, "error": self.error, "by": self.by}
+
+
+@dataclass
+class Signals:
+    """By name; what was not measured is not there.
+
+    Names: ``broken`` (0 or 1), ``leak``, ``shift``, ``noise`` (shares), ``optimisation``, ``capacity``, ``lighter``,
+    ``regularized``, ``data`` (gains), ``gap`` (validation less training, as a share of validation).
+    """
+
+    found: dict[str, Signal] = field(default_factory=dict)
+
+    def put(self, name: str, signal: Signal | None) -> None:
+        if signal is not None:
+            self.found[name] = signal
+
+    def value(self, name: str) -> float:
+        return self.found[name].value if name in self.found else 0.0
+
+    def draw(self, rng: np.random.Generator) -> dict[str, float]:
+        """Every signal as it might have been measured another time."""
+        return {n: s.value + s.error * float(rng.standard_normal()) for n, s in self.found.items()}
+
+
+def change_of_fit(study: Study, variant: Variant) -> float:
+    """How much better the training rows are fitted, as a share of the merit on the others."""
+    outcome = study.outcome(variant)
+    laboratory = study.laboratory
+    if outcome is None or not outcome.finite:
+        return -np.inf
+    before, after = (laboratory.on_training.merit(o.learned) for o in (study.base, outcome))
+    return (before - after) / max(laboratory.contributions.merit(study.base.judged), 1e-12)
+
+
+def training_signals(study: Study) -> Signals:
+    """What the trained variants say."""
+    signals = Signals()
+    if not study.base.finite:
+        tamed = [v for f, v in study.rates.items() if f < 1 and (o := study.outcome(v)) is not None and o.finite]
+        signals.put("optimisation" if tamed else "broken", Signal(1.0, 0.0, tamed[0].name if tamed else "outputs not finite"))
+        return signals
+    signals.put("gap", _gap(study))
+    narrower, wider = [], []
+    for hidden, variant in study.widths.items():
+        (narrower if sum(hidden) < sum(study.laboratory.case.settings.hidden) else wider).append(variant)
+    steps = [*study.rates.values(), *study.lengths.values()]
+    signals.put("optimisation", _best(study, steps, fits_better=True))
+    signals.put("capacity", _best(study, wider, fits_better=True))
+    signals.put("lighter", _best(study, study.lighter, fits_better=None))
+    remedied = [v for _, v in study.remedied.values()]
+    signals.put("regularized", _best(study, [*remedied, *narrower, *study.rates.values()], fits_better=False))
+    signals.put("remedied", _best(study, remedied, fits_better=None))
+    return signals
+
+
+def _gap(study: Study) -> Signal:
+    """Merit on other rows less merit on training rows, as a share of the former."""
+    laboratory = study.laboratory
+    there = [laboratory.contributions.merit(p[None]) for p in study.base.judged]
+    here = [laboratory.on_training.merit(p[None]) for p in study.base.learned]
+    shares = [1 - b / max(a, 1e-12) for a, b in zip(there, here, strict=True)]
+    return Signal(float(np.mean(shares)), float(np.std(shares) / len(shares) ** 0.5), "training rows against others")
+
+
+def _best(study: Study, variants: Iterable[Variant], fits_better: bool | None) -> Signal | None:
+    """The largest gain among variants that fit the training rows better (or no better), as far as it is not luck."""
+    found: list[tuple[float, Gain, Variant]] = []
+    measured = False
+    for variant in variants:
+        gain = study.gain(variant)
+        if gain is None:
+            continue
+        measured = True
+        if not np.isfinite(gain.value):
+            continue
+        if fits_better is not None and (change_of_fit(study, variant) > _FITS_BETTER) != fits_better:
+            continue
+        outcome = study.outcome(variant)
+        assert outcome is not None
+        # what was trained once may have been lucky: it has to show one standard error more
+        sure = gain.value - (gain.error if len(outcome.seeds) == 1 else 0.0)
+        found.append((sure, gain, variant))
+    if not measured:
+        return None
+    if not found:
+        return Signal(0.0, 0.0, "")
+    _, gain, variant = max(found, key=lambda f: f[0])
+    return Signal(gain.value, gain.error, variant.name)

@@ -1,0 +1,169 @@
+"""What is trained to find out what is wrong with a case, in the order of what each training tells.
+
+First the case itself, with three seeds. Then variants of one seed: less data, other learning rates, other widths, with and without
+regularization. Those that gained most are trained with more seeds, because the best of many is often only the luckiest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from wellfit.core.recipe import Recipe
+from wellfit.diagnosis.case import Case
+from wellfit.diagnosis.contributions import Gain
+from wellfit.diagnosis.laboratory import Laboratory, Outcome, Variant
+from wellfit.diagnosis.remedies import Facts, Remedy, applicable, facts_of
+from wellfit.population.problem import Problem
+from wellfit.search.prepare_task import PreparedTask
+
+AS_IS = "as it is"
+RATE_FACTORS = (0.1, 10.0, 0.3, 3.0, 0.03, 30.0)
+SHARES = (0.5, 0.25, 0.125)
+_SEEDS = (0, 1, 2)
+_MORE = (1, 2)
+_LEAST_ROWS = 12           # of a part for the learning curve
+_NARROW, _WIDE, _WIDEST = 0.25, 4, 512
+_LONGER = 4
+_CONFIRMED = 2             # variants of a family that are trained again
+
+
+@dataclass
+class Study:
+    """All that was trained, by what it tells. Names are those of variants in ``laboratory.outcomes``.
+
+    Attributes:
+        rates: factor on the learning rate -> variant.
+        widths: hidden widths -> variant.
+        lengths: factor on the epochs -> variant.
+        lighter: variants with less regularization than the case.
+        remedied: rule -> variant.
+        shares: share of the training rows -> variants on disjoint parts.
+    """
+
+    laboratory: Laboratory
+    facts: Facts
+    rates: dict[float, Variant] = field(default_factory=dict)
+    widths: dict[tuple[int, ...], Variant] = field(default_factory=dict)
+    lengths: dict[float, Variant] = field(default_factory=dict)
+    lighter: list[Variant] = field(default_factory=list)
+    remedied: dict[str, tuple[Remedy, Variant]] = field(default_factory=dict)
+    shares: dict[float, list[Variant]] = field(default_factory=dict)
+    shuffled: Variant | None = None
+    left_out: list[str] = field(default_factory=list)
+    noise: float = 0.0
+
+    @property
+    def base(self) -> Outcome:
+        return self.laboratory.outcomes[AS_IS]
+
+    def outcome(self, variant: Variant) -> Outcome | None:
+        return self.laboratory.outcomes.get(variant.name)
+
+    def gain(self, variant: Variant) -> Gain | None:
+        """How much better than the case it does on rows it was not trained on."""
+        outcome = self.outcome(variant)
+        if outcome is None:
+            return None
+        return self.laboratory.contributions.gain(self.base.judged, outcome.judged, self.noise)
+
+    def fit(self, variant: Variant) -> Gain | None:
+        """How much better than the case it does on the rows it was trained on."""
+        outcome = self.outcome(variant)
+        if outcome is None:
+            return None
+        return self.laboratory.on_training.gain(self.base.learned, outcome.learned)
+
+
+def study(laboratory: Laboratory, seconds: float) -> Study:
+    """Train what fits into this time.
+
+    Args:
+        laboratory: of the case.
+        seconds: wall-clock time from now.
+    """
+    case, end = laboratory.case, time.monotonic() + seconds
+    found = Study(laboratory, facts_of(case))
+    base = laboratory.variant(AS_IS)
+    outcome = laboratory.train([base], _SEEDS[:1], tests=True, weights=True)[AS_IS]
+    if outcome.finite:  # with one measured, the others can be planned
+        more = [s for s in _SEEDS[1:] if laboratory.seconds([base], 2) < 0.3 * (end - time.monotonic())]
+        if more:
+            laboratory.train([base], more, tests=True)
+        found.noise = laboratory.contributions.seed_noise(outcome.judged)
+    plan = _plan(found)
+    room = 0.75 * (end - time.monotonic())
+    chosen = laboratory.affordable(plan, room)
+    found.left_out = [v.name for v in plan[len(chosen):]]
+    laboratory.train(chosen)
+    _confirm(found, end)
+    return found
+
+
+def _plan(found: Study) -> list[Variant]:
+    """Variants, the most telling first."""
+    laboratory, case = found.laboratory, found.laboratory.case
+    for factor in RATE_FACTORS:
+        found.rates[factor] = laboratory.variant(f"learning rate x {factor:g}", learning_rate=case.learning_rate * factor)
+    rules = applicable(case, found.facts, ["overfits", "too_little_data"])
+    for rule in rules:
+        found.remedied[rule.id] = rule, laboratory.variant(rule.id, recipe=rule.recipe(case.recipe),
+                                                           learning_rate=case.learning_rate * rule.learning_rate)
+    if len(case.recipe):
+        found.lighter = [laboratory.variant("without regularization", recipe=_bare(case))]
+        found.lighter += [laboratory.variant(f"without {p.name}", recipe=case.recipe.without(p.name))
+                          for p in case.recipe if len(case.recipe) > 1 and p.name not in _STRUCTURE]
+    for share in SHARES:
+        if found.facts["rows"] * share < max(_LEAST_ROWS, 2 * found.facts["classes"]):
+            break
+        parts = 2 if share > 0.25 else 1
+        found.shares[share] = [laboratory.variant(f"{share:g} of the rows ({part + 1})", share=share, part=part)
+                               for part in range(parts)]
+    for hidden in _other_widths(case):
+        found.widths[hidden] = laboratory.variant(f"widths {'-'.join(map(str, hidden))}", hidden=hidden)
+    found.lengths = {float(_LONGER): laboratory.variant("four times as long", epochs=_LONGER * case.settings.epochs)}
+    if isinstance(case.prepared.problem(case.settings, case.folds), Problem):
+        found.shuffled = laboratory.variant("shuffled targets", shuffled=True)
+    rates = list(found.rates.values())
+    remedied = [v for _, v in found.remedied.values()]
+    halves = [v for s, vs in found.shares.items() if s == 0.5 for v in vs]
+    fewer = [v for s, vs in found.shares.items() if s < 0.5 for v in vs]
+    narrower = [v for h, v in found.widths.items() if sum(h) < sum(case.settings.hidden)]
+    wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
+    return [*rates[:2], *found.lighter[:1], *remedied[:2], *halves, *rates[2:4], *remedied[2:4], *fewer, *narrower, *wider,
+            *remedied[4:], *rates[4:], *found.lighter[1:], *([found.shuffled] if found.shuffled else []), *found.lengths.values()]
+
+
+_STRUCTURE = ("batch_norm", "skip_connections", "early_stopping", "ema", "swa")
+
+
+def _bare(case: Case) -> Recipe:
+    """What is left of the recipe without that which holds a fit back: normalisation and skips stay, they are the network's."""
+    return Recipe(*[p for p in case.recipe if p.name in ("batch_norm", "skip_connections")])
+
+
+def _other_widths(case: Case) -> list[tuple[int, ...]]:
+    hidden = tuple(case.settings.hidden)
+    if not hidden or (isinstance(case.prepared, PreparedTask) and not hasattr(case.prepared.source.build, "with_widths")):
+        return []
+    narrow = tuple(max(4, round(w * _NARROW)) for w in hidden)
+    wide = tuple(max(16, min(_WIDEST, w * _WIDE)) for w in hidden)
+    if len(wide) < 2:
+        wide = (wide[0], wide[0])
+    return [h for h in (narrow, wide) if h != hidden and (sum(h) < sum(hidden) or sum(h) >= 1.5 * sum(hidden))]
+
+
+def _confirm(found: Study, end: float) -> None:
+    """The best of every family once more, with other seeds."""
+    laboratory = found.laboratory
+    families: Sequence[Sequence[Variant]] = (
+        list(found.rates.values()), [v for _, v in found.remedied.values()], found.lighter,
+        [*found.widths.values(), *found.lengths.values()])
+    again: list[Variant] = []
+    for family in families:
+        gains = [(g.value, v) for v in family if (g := found.gain(v)) is not None]
+        again += [v for value, v in sorted(gains, key=lambda pair: -pair[0])[:_CONFIRMED] if value > 0]
+    again = [v for v in again if laboratory.seconds([v], len(_MORE)) < 0.5 * max(0.0, end - time.monotonic())]
+    if again and end > time.monotonic():
+        laboratory.train(laboratory.affordable(again, (end - time.monotonic()) / len(_MORE)), _MORE, tests=False)

@@ -1,0 +1,103 @@
+"""From signals to one main cause, with a confidence: the rule is applied to the signals as they might have been measured again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from wellfit.diagnosis.signals import Signals
+
+_DRAWS = 400
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong, mainly.
+
+    Attributes:
+        cause: one of ``causes.yaml``.
+        confidence: share of 400 measurements, drawn anew within their errors, that lead to this cause.
+        probabilities: the same for every cause that came up.
+        decided_by: name of the signal that decided.
+    """
+
+    cause: str
+    confidence: float
+    probabilities: Mapping[str, float]
+    decided_by: str
+
+    @property
+    def title(self) -> str:
+        return str(rules()["causes"][self.cause]["title"])
+
+    @property
+    def words(self) -> str:
+        return str(rules()["causes"][self.cause]["words"])
+
+
+@cache
+def rules() -> dict[str, Any]:
+    """The contents of causes.yaml."""
+    import yaml
+
+    loaded: dict[str, Any] = yaml.safe_load(files("wellfit.diagnosis").joinpath("causes.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+CAUSES = ("fits_well", "underfits_optimisation", "underfits_capacity", "overfits", "too_little_data", "label_noise", "leakage",
+          "shift", "over_regularized", "broken_setup")
+_DECIDING = {"fits_well": "gap", "underfits_optimisation": "optimisation", "underfits_capacity": "capacity",
+             "overfits": "regularized", "too_little_data": "data", "label_noise": "noise", "leakage": "leak", "shift": "shift",
+             "over_regularized": "lighter", "broken_setup": "broken"}
+
+
+def judge(signals: Signals, seed: int = 0) -> Verdict:
+    """The cause that most draws of the signals lead to."""
+    rng = np.random.default_rng(seed)
+    least = rules()["least"]
+    drawn = Counter(decide(signals.draw(rng), least, rules()["regularization_for_data"]) for _ in range(_DRAWS))
+    cause = max(CAUSES, key=lambda c: (drawn[c], -CAUSES.index(c)))
+    shares = {c: drawn[c] / _DRAWS for c in CAUSES if drawn[c]}
+    return Verdict(cause, shares[cause], shares, _DECIDING[cause])
+
+
+def decide(values: Mapping[str, float], least: Mapping[str, float], for_data: float) -> str:
+    """The cause that these values stand for.
+
+    >>> decide({"regularized": 0.2, "data": 0.1, "gap": 0.5}, rules()["least"], 0.5)
+    'overfits'
+    """
+    def of(name: str) -> float:
+        return values.get(name, 0.0)
+
+    def counts(name: str) -> bool:
+        return of(name) >= least[name]
+
+    if of("broken") >= 0.5:
+        return "broken_setup"
+    if counts("leak"):
+        return "leakage"
+    if counts("shift"):
+        return "shift"
+    under = {c: of(n) for c, n in (("over_regularized", "lighter"), ("underfits_optimisation", "optimisation"),
+                                   ("underfits_capacity", "capacity")) if counts(n)}
+    over = of("regularized")
+    if under and max(under.values()) >= over:
+        return "over_regularized" if "over_regularized" in under and of("lighter") >= 0.6 * max(under.values()) else max(
+            under, key=lambda c: under[c])
+    if counts("noise"):
+        return "label_noise"
+    if counts("gap"):
+        if counts("regularized") and over >= for_data * of("data"):
+            return "overfits"
+        if counts("data"):
+            return "too_little_data"
+        if counts("regularized"):
+            return "overfits"
+    return "fits_well"
