@@ -9,8 +9,8 @@ The accepted verdict of each planting:
 
 - healthy: ``fits_well``. No single change would gain; leaving half of a noisy target unexplained is no fault of the network.
 - label_noise_10, _20, _40: ``label_noise``. Wrong labels look like overfitting, yet true labels gain more than anything else.
-- leak_duplicates, leak_group, leak_column_exact, leak_column_noisy: ``leakage``. Whatever else is wrong, no number that is measured
-  can be believed before the leak is mended.
+- leak_duplicates, leak_group, leak_column_exact, leak_column_noisy: ``leakage``. Whatever else is wrong, no number that is
+  measured can be believed before the leak is mended.
 - excess_width: ``overfits``. The rows are enough for a smaller or regularized network.
 - scarce_data: ``too_little_data``. The network is regularized already: what is missing is rows.
 - too_much_decay, too_much_dropout: ``over_regularized``, although the training loss is that of a network that is too small.
@@ -19,7 +19,7 @@ The accepted verdict of each planting:
 - capacity_too_small: ``underfits_capacity``.
 - covariate_shift: ``shift``.
 
-One verdict is accepted for each, no second one. Data sets are in two halves: thresholds of the diagnosis may be set while looking at
+One verdict is accepted for each. Data sets are in two halves: thresholds of the diagnosis may be set while looking at
 the development half, and the judgement half is for the result. Every finished case is one line of a JSON lines file, and the same
 command goes on after an interruption; what is known of the plantings is kept beside it.
 """
@@ -115,13 +115,14 @@ def judged(case: Case, truth: Truth, budget: str, diagnose: Diagnose | None) -> 
         line |= {"cause": found.cause, "confidence": found.confidence, "diagnosis": found.to_mapping()}
     except Exception as error:  # one case that fails must not end the others; it counts as wrong
         line |= {"cause": "failed", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()[-3000:]}
-    return line | {"budget": budget, "seconds": round(time.perf_counter() - began, 1), "right": line["cause"] in ACCEPTED[case.plant]}
+    right = line["cause"] in ACCEPTED[case.plant]
+    return line | {"budget": budget, "seconds": round(time.perf_counter() - began, 1), "right": right}
 
 
 def _work(case: Case, data: Path | None, folder: Path, budget: str, truth_only: bool) -> Line:
     torch.set_num_threads(1)
     with Pool(1) as pool:
-        return judged(case, Truth(Engine(pool), data, folder), budget, None if truth_only else wf.diagnose)  # type: ignore[attr-defined]
+        return judged(case, Truth(Engine(pool), data, folder), budget, None if truth_only else wf.diagnose)
 
 
 def _on_one_core(counter: Any) -> None:

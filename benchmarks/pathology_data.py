@@ -1,7 +1,7 @@
 """The data sets of ``pathologies.py``: real tables, each divided anew by every seed.
 
-``visible`` rows are what a diagnosis is given, ``reserve`` rows say what more data would have brought, ``hidden`` rows judge whether a
-planting does the harm it is said to do. A diagnosis never sees the last two.
+``visible`` rows are what a diagnosis is given, ``reserve`` rows say what more data would have brought, ``hidden`` rows judge
+whether a planting does the harm it is said to do. A diagnosis never sees the last two.
 
 The sets are halved: thresholds of a diagnosis may be set on the development half only, and the judgement half says how it does
 elsewhere. Both halves hold small and large tables, few and many classes, numbers and categories, and a regression.

@@ -1,8 +1,8 @@
 """Dropout before batch norm, in a network of one's own.
 
-In training, dropout adds variance to what enters the normalisation, which keeps it as its running variance; in evaluation dropout is
-off, and the normalisation divides by a variance that its inputs no longer have (Li, Chen, Hu & Yang 2019). It does harm in wide
-ranges of rates; the cure is the same dropout after the last normalisation.
+In training, dropout adds variance to what enters the normalisation, which keeps it as its running variance; in evaluation dropout
+is off, and the normalisation divides by a variance that its inputs no longer have (Li, Chen, Hu & Yang 2019). The cure is the same
+dropout after the last normalisation.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from common import table, verdict
 from pathology_data import HALVES
 from pathology_plants import ACCEPTED, PLANTS
 
-CAUSES = ("fits_well", "underfits_capacity", "underfits_optimisation", "overfits", "too_little_data", "label_noise", "leakage", "shift",
-          "over_regularized", "broken_setup", "failed")
+CAUSES = ("fits_well", "underfits_capacity", "underfits_optimisation", "overfits", "too_little_data", "label_noise", "leakage",
+          "shift", "over_regularized", "broken_setup", "failed")
 SHORT = ("fits", "capacity", "optimis.", "overfits", "few data", "noise", "leakage", "shift", "over-reg.", "broken", "failed")
 WANTED, WANTED_HEALTHY = 0.85, 0.90
 Line = dict[str, Any]
@@ -116,10 +116,10 @@ def page(found: dict[str, Any]) -> str:
     """docs/pathologies.md."""
     both = found["parts"]["both"]
     out = ["# How often the diagnosis is right", "",
-           "One thing is spoiled in a sound set-up on real data, and `wf.diagnose` has to name it. Only plantings that do harm on rows "
-           "which the diagnosis never sees count; the others are left out and counted. `benchmarks/pathologies.py` makes the cases, "
-           "states what is planted, which verdict is accepted, and when a planting is true.", "",
-           f"{both['true']} cases are true, {both['left_out']} were left out. Intervals (95%) are of a bootstrap over data sets.", "",
+           "One thing is spoiled in a sound set-up on real data, and `wf.diagnose` has to name it. Only plantings count that do "
+           "harm on rows which the diagnosis never sees; the others are left out, and counted. `benchmarks/pathologies.py` makes "
+           "the cases, states what is planted, which verdict is accepted, and when a planting is true.", "",
+           f"{both['true']} cases are true, {both['left_out']} were left out. 95% intervals are of a bootstrap over data sets.", "",
            "| data sets | cause named | healthy called healthy | sets |", "|---|---|---|---|"]
     titles = {"development": "development: thresholds were set on these", "judgement": "judgement: not looked at for thresholds",
               "both": "both"}

@@ -3,8 +3,8 @@
 A gain is a difference in merit (see :class:`pathology_engine.Rows`) on the judged rows, over three trainings. It counts when it is
 larger than 1.64 standard errors and than a margin: 5% of the merit, at least 0.015 (regression: 3% of the RMSE).
 
-- healthy: no single change gains: no regularizer at its first strength, none taken away, learning rate x 1/10, 1/3, 3, 10, width x 1/4
-  and 4, the reserve rows as more data. Here a gain above the margin is taken seriously from one standard error on.
+- healthy: no single change gains: no regularizer at its first strength, none taken away, learning rate x 1/10, 1/3, 3, 10, width
+  x 1/4 and 4, the reserve rows as more data. Here a gain above the margin is taken seriously from one standard error on.
 - leaks: a network learned from three quarters of the given rows does better on the last quarter than on fresh rows: the score that
   one would report is not borne out. Where a column gives the target away, fresh rows have that column with another row's values, as
   it is not known yet when it counts. For groups, fresh rows are fresh units, and the standard error counts units.
@@ -17,8 +17,9 @@ larger than 1.64 standard errors and than a margin: 5% of the merit, at least 0.
 - shift: rows from where the test comes from gain on it, put in place of as many that were learned from, and more than more data do.
 - dropout before batch norm: the same dropout after the last normalisation gains.
 
-The sound set-up of a set is found once: from two layers of 64, no regularizer and a learning rate of 1e-3, the best single change in
-cross-validation on the visible rows of the first seed is taken, up to four times. For scarce data it is found on the small sample.
+The sound set-up of a set is found once: from two layers of 64, no regularizer and a learning rate of 1e-3, the best single change
+in cross-validation on the visible rows of the first seed is taken, up to four times. For scarce data it is found on the small
+sample.
 """
 
 from __future__ import annotations
