@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.test_bad_input import assert_refused
-from wellfit.cli.recipes import describe
+from wellfit.core.describe import describe
 from wellfit.core.hyper import hypers, options
 from wellfit.core.registry import registered
 

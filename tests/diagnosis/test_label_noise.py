@@ -15,6 +15,7 @@ from wellfit.diagnosis.measures.label_noise import (
     label_quality,
     neighbour_labels,
     residual_outliers,
+    stacked,
     wilson,
 )
 from wellfit.diagnosis.measures.noise_floor import noise_floor
@@ -57,31 +58,31 @@ def test_hopeless_overlap_is_not_called_noise() -> None:
 
 def test_interval_covers_the_rate() -> None:
     inside = 0
-    for seed in range(30):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         m = rng.normal(2.0, 2.0, 1500)
         error = 0.9 / (1 + np.exp(m))
         found = noise_floor(m, rng.random(1500) < 0.15 + error * (1 - 0.15 / 0.9), classes=10)
         inside += found.low <= 0.15 <= found.high
-    assert inside >= 24  # of 30, with 95%: fewer have a probability below 0.001
+    assert inside >= 9  # of 12, with 95%: fewer have a probability below 0.003
 
 
 def test_noise_of_real_data() -> None:
     x, y = load_digits(return_X_y=True)
     x = x[:900] / 16
     z, wrong = flipped(y[:900], 0.2, 0)
-    p = forest_probabilities(x, z, trees=60)
+    p = forest_probabilities(x, z, trees=40)
     found = estimate_label_noise(z, p, neighbours=neighbour_labels(x, z))
     assert found.answer == "noisy" and found.low <= wrong.mean() + 0.02 and found.high >= wrong.mean() - 0.02
     worst = np.argsort(label_quality(p, z))[: int(wrong.sum())]
     assert wrong[worst].mean() > 0.85
-    clean = estimate_label_noise(y[:900], forest_probabilities(x, y[:900], trees=60))
+    clean = estimate_label_noise(y[:900], forest_probabilities(x, y[:900], trees=40))
     assert clean.answer == "clean"
 
 
 def test_clean_real_data_is_called_clean() -> None:
     x, y = load_breast_cancer(return_X_y=True)
-    found = estimate_label_noise(y, forest_probabilities(x, y, trees=60))
+    found = estimate_label_noise(y, forest_probabilities(x, y, trees=40))
     assert found.answer == "clean", found.sentence()
 
 
@@ -91,7 +92,7 @@ def test_quality_is_low_for_the_label_that_does_not_fit() -> None:
         good, bad, other = label_quality(p, np.array([0, 2, 2]), kind)
         assert bad < min(good, other)
     np.testing.assert_allclose(label_quality(p, np.array([0, 2, 2]), "self_confidence"), [0.7, 0.1, 0.8])
-    np.testing.assert_allclose(label_quality(p, np.array([0, 2, 2])), [(0.5 + 1) / 2, (-0.6 + 1) / 2, (0.7 + 1) / 2])
+    np.testing.assert_allclose(label_quality(p, np.array([0, 2, 2]), "margin"), [(0.5 + 1) / 2, (-0.6 + 1) / 2, (0.7 + 1) / 2])
 
 
 def test_confident_joint_of_a_sure_model() -> None:
@@ -109,6 +110,21 @@ def test_seeds_are_averaged() -> None:
     p = np.array([[[0.2, 0.8]], [[0.6, 0.4]]])
     np.testing.assert_allclose(joined(p), [[0.4, 0.6]])
     np.testing.assert_allclose(joined(p, np.array([[0.0, 1.0]])), [[0.2, 0.8]])
+
+
+def test_stacking_prefers_what_fits() -> None:
+    _, y, p = overlapping(2000, 2.0, 5)
+    noise = np.random.default_rng(0).dirichlet([1.0, 1.0], size=2000)
+    rows = np.arange(2000)
+
+    def loss(q: np.ndarray) -> float:
+        return float(-np.log(q[rows, y]).mean())
+
+    mixed = stacked(y, p, noise)
+    np.testing.assert_allclose(mixed.sum(axis=1), 1.0)
+    assert loss(mixed) < loss(p) + 0.01
+    sharp = p**4 / (p**4).sum(axis=1, keepdims=True)  # sure of itself: a temperature mends it
+    assert loss(stacked(y, sharp)) < loss(p) + 0.02 < loss(sharp)
 
 
 def test_a_rare_class_gets_a_forest_prediction() -> None:

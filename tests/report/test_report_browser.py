@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from report import synthetic_diagnosis
+from wellfit.report import write_report
 from wellfit.report.markup import script_hash
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -53,11 +55,11 @@ def probed(report: str) -> str:
     return f"{before}<script>{PROBE}</script>{end}{after}"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_in_a_browser(reports: dict[str, str], tmp_path: Path) -> None:
+def shown_in_frames(pages: dict[str, str], shown_at: tuple[tuple[str, int], ...], tmp_path: Path) -> list[dict[str, Any]]:
+    """What the probe says of each page at each width; nothing may be on the console."""
     frames = []
-    for kind, width in FRAMES:
-        (tmp_path / f"{kind}.html").write_text(probed(reports[kind]), encoding="utf-8")
+    for kind, width in shown_at:
+        (tmp_path / f"{kind}.html").write_text(probed(pages[kind]), encoding="utf-8")
         frames.append(f'<iframe name="{kind}-{width}" src="{kind}.html" width="{width}" height="900"></iframe>')
     (tmp_path / "index.html").write_text(
         "<!doctype html><script>var found = []; addEventListener('message', function (event) { found.push(event.data);"
@@ -74,7 +76,13 @@ def test_in_a_browser(reports: dict[str, str], tmp_path: Path) -> None:
     shown = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, flags=re.S)
     assert shown, done.stderr[-2000:]
     found: list[dict[str, Any]] = json.loads(html.unescape(shown[1]) or "[]")
-    assert {f["name"] for f in found} == {f"{kind}-{width}" for kind, width in FRAMES}
+    assert {f["name"] for f in found} == {f"{kind}-{width}" for kind, width in shown_at}
+    return found
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_in_a_browser(reports: dict[str, str], tmp_path: Path) -> None:
+    found = shown_in_frames(reports, FRAMES, tmp_path)
     for frame in found:
         assert frame["failed"] == frame["waiting"] == 0, frame
         assert frame["drawn"] == frame["labelled"] == frame["charts"], frame
@@ -83,3 +91,14 @@ def test_in_a_browser(reports: dict[str, str], tmp_path: Path) -> None:
         assert frame["scroll"] <= frame["width"], frame
         assert frame["wide"] == [], frame
         assert frame["charts"] == 0 or frame["narrowest"] > 150, frame
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_a_diagnosis_in_a_browser(tmp_path: Path) -> None:
+    kinds = ("nasty", "whole", "regression", "empty")
+    folders = {kind: synthetic_diagnosis.write(tmp_path / "of" / kind, synthetic_diagnosis.KINDS[kind]()) for kind in kinds}
+    pages = {kind: write_report(folder).read_text("utf-8") for kind, folder in folders.items()}
+    for frame in shown_in_frames(pages, tuple((kind, width) for kind in kinds for width in (400, 1280)), tmp_path):
+        assert frame["failed"] == frame["waiting"] == 0, frame
+        assert frame["drawn"] == frame["labelled"] == frame["charts"] == (0 if frame["name"].startswith("empty") else 9), frame
+        assert frame["scroll"] <= frame["width"] and frame["wide"] == [] and not frame["alerts"], frame

@@ -70,7 +70,7 @@ def diagnose(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Measure what is wrong with a training, and what helps: overfitting, underfitting, too little data, wrong labels, leaks, shift.
+    """Measure what is wrong with a training, and what helps: over- and underfitting, too little data, wrong labels, leaks, shift.
 
     Trains the set-up as it is and with one thing changed at a time, names one main cause with the measurement that decided, and
     prescribes regularizers with the gain they had here. From a history file alone it judges the curves.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wellfit.cli.guard import Debug, Json, guarded
-from wellfit.core.describe import LABELS, describe, paragraphs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,8 +31,8 @@ def recipes(
 ) -> None:
     """Show the regularizers: formula, fields with their ranges, when each one hurts."""
     with guarded(debug):
-        import wellfit.regularizers  # noqa: F401 - registers them
         from wellfit.cli.tune import identifier
+        from wellfit.core.describe import describe
         from wellfit.core.registry import lookup, registered
 
         found = registered() if name is None else {identifier(name): lookup(identifier(name))}
@@ -75,6 +74,8 @@ def _one(row: dict[str, Any], console: Console) -> None:
 
     console.print(Text.assemble((row["title"], "bold"), (f"  {row['name']}, wf.{row['class']}", "dim")))
     console.print(Padding(Text(row["formula"]), (0, 0, 1, 2)))
+    from wellfit.core.describe import LABELS, paragraphs
+
     for paragraph in paragraphs(row["text"])[1:]:
         label = next((name for name in LABELS if paragraph.startswith(name)), "")
         console.print(Padding(Text.assemble((label, "bold"), paragraph[len(label):]), (0, 0, 0 if label else 1, 0)))

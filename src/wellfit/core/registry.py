@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from typing import TypeVar
 
 from wellfit.core.errors import WellfitError, nearest
 from wellfit.core.phases import Regularizer, phases_of
 
 _REGISTRY: dict[str, type[Regularizer]] = {}
-
+_SHIPPED = "wellfit.regularizers"  # by name and when first looked for: the registry is below what it holds
 
 R = TypeVar("R", bound=type[Regularizer])
 
@@ -30,6 +31,7 @@ def register(cls: R) -> R:
 
 def lookup(name: str) -> type[Regularizer]:
     """The class registered under ``name``."""
+    importlib.import_module(_SHIPPED)
     if not isinstance(name, str) or name not in _REGISTRY:
         hint = nearest(str(name), _REGISTRY)
         raise WellfitError("Unknown regularizer.", received=repr(name), expected="one of " + ", ".join(sorted(_REGISTRY)),
@@ -39,4 +41,5 @@ def lookup(name: str) -> type[Regularizer]:
 
 def registered() -> dict[str, type[Regularizer]]:
     """All regularizers by id, in alphabetical order."""
+    importlib.import_module(_SHIPPED)
     return dict(sorted(_REGISTRY.items()))

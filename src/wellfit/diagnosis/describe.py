@@ -58,7 +58,6 @@ def _gap(study: Study) -> Measurement:
 
 _GAINS = (
     ("regularized", "What regularization would gain", "{by}: takes {gain} of the error away on rows it did not learn from"),
-    ("data", "What twice the data would gain", "the learning curve says that twice the data would take {gain} of the error away"),
     ("optimisation", "What other training would gain", "{by}: fits the training rows better, and takes {gain} of the error away"),
     ("capacity", "What a larger network would gain", "{by}: fits the training rows better, and takes {gain} of the error away"),
     ("lighter", "What less regularization would gain", "{by}: takes {gain} of the error away"),

@@ -1,4 +1,4 @@
-"""Faults of the data and of the set-up: each with what it measured, and the signal it gives the verdict."""
+"""Faults of the data: each with what it measured, and the signal it gives the verdict."""
 
 from __future__ import annotations
 
@@ -9,11 +9,24 @@ from typing import Any
 import numpy as np
 
 from wellfit.diagnosis.case import Case
-from wellfit.diagnosis.measurement import Measurement, percent
+from wellfit.diagnosis.examples import inputs_of
+from wellfit.diagnosis.laboratory import Outcome
+from wellfit.diagnosis.measurement import Level, Measurement, between, percent
+from wellfit.diagnosis.measures.label_noise import (
+    NOTICED,
+    TOLERATED,
+    estimate_label_noise,
+    forest_probabilities,
+    label_quality,
+    neighbour_labels,
+    residual_outliers,
+)
+from wellfit.diagnosis.measures.learning_curve import LearningCurve, learning_curve
 from wellfit.diagnosis.signals import Signal
 from wellfit.diagnosis.study import Study
 
 _CERTAIN = 2.0
+_FOREST_ROWS, _SUSPECTS, _JUDGES = 20_000, 200, 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,9 @@ def in_data(case: Case) -> list[Fault]:
 
 def in_training(found: Study) -> list[Fault]:
     """What the trained networks show."""
-    return [_more_data(found)]
+    if not found.base.finite:
+        return []
+    return [_more_data(found), _label_noise(found)]
 
 
 _LEAKS = {"leak_column": "column", "duplicate_rows": "duplicates"}
@@ -49,14 +64,103 @@ def _leaks(case: Case) -> Fault:
                  {"leaks": [{"kind": _LEAKS[n.code], "what": n.message, "measured": n.message} for n in notes]})
 
 
+# ---- more data
+
+
 def _more_data(found: Study) -> Fault:
-    """From half of the rows to all of them, carried on to twice as many."""
-    both = [o for v in found.shares.get(0.5, []) if (o := found.outcome(v)) is not None and o.finite]
-    if not both or not found.base.finite:
+    """The learning curve over training size, carried on to twice as many rows."""
+    curve = _curve(found)
+    if curve is None:
         return Fault()
+    rows = found.facts["rows"]
+    share = curve.share
+    level: Level = "alarm" if share.low > 0.1 else "notice" if share.low > 0 else "good"
+    words = (f"twice the rows ({2 * rows} instead of {rows}) would take {percent(share.value)} of the error away "
+             f"(95% interval {between(share.low, share.high)}).")
+    points = curve.sizes
+    ahead = np.geomspace(points[0], 4 * points[-1], 40)
+    middle, low, high = curve.curve(ahead)
+    details = {"learning_curve": {"sizes": points.tolist(), "error": curve.errors.tolist(),
+                                  "fit": {"n": ahead.tolist(), "error": middle.tolist(), "low": low.tolist(),
+                                          "high": high.tolist()},
+                                  "twice": curve.to_dict()}}
+    error = (curve.expected_gain.high - curve.expected_gain.low) / (2 * 1.96) / max(curve.errors[-1], 1e-12)
+    gain = curve.expected_gain.value / max(curve.errors[-1], 1e-12)
+    return Fault(Measurement("data", "What twice the data would gain", share.value, "share of the error", words,
+                             (share.low, share.high), level), {"data": Signal(gain, error, "the learning curve")}, details)
+
+
+def _curve(found: Study) -> LearningCurve | None:
     judge = found.laboratory.contributions
-    half = float(np.mean([judge.merit(o.judged) for o in both]))
-    whole = judge.merit(found.base.judged)
-    error = max(judge.gain(o.judged, found.base.judged, found.noise).error for o in both) / len(both) ** 0.5
-    gain = 1 - (whole / half) ** 0.85
-    return Fault(None, {"data": Signal(gain, error, f"half of the rows: {percent(half / whole - 1)} more error")}, {})
+    sizes, errors = [found.facts["rows"]], [[judge.merit(p[None]) for p in found.base.judged[:1]]]
+    for share, variants in found.shares.items():
+        outcomes = [o for v in variants if (o := found.outcome(v)) is not None and o.finite]
+        if outcomes:
+            sizes.append(round(found.facts["rows"] * share))
+            errors.append([judge.merit(o.judged[:1]) for o in outcomes])
+    if len(sizes) < 3:
+        return None
+    table = np.full((len(sizes), max(map(len, errors))), np.nan)
+    for row, values in enumerate(errors):
+        table[row, : len(values)] = values
+    return learning_curve(sizes, table, resolution=0.5 / len(found.laboratory.judged))
+
+
+# ---- wrong labels
+
+
+def _label_noise(found: Study) -> Fault:
+    """The share of wrong labels, and which they are; for numbers, how heavy the tails of the residuals are."""
+    case, judge = found.laboratory.case, found.laboratory.contributions
+    if judge.scorer.own is not None:
+        return Fault()
+    best = _judges(found)
+    if judge.scorer.classes == 0:
+        return _outliers(np.mean([o.judged.mean(axis=0)[:, 0] for o in best], axis=0), judge.scorer.y)
+    probabilities = np.mean([o.judged.mean(axis=0) for o in best], axis=0)
+    labels = judge.scorer.y
+    inputs = inputs_of(case, judge.rows) if len(judge.rows) <= _FOREST_ROWS else None
+    others = [forest_probabilities(inputs, labels, seed=case.seed)] if inputs is not None else []
+    near = neighbour_labels(_standardized(inputs), labels) if inputs is not None and inputs.shape[1] <= 2000 else None
+    noise = estimate_label_noise(labels, probabilities, *others, neighbours=near)
+    noisy = noise.answer == "noisy"
+    level: Level = "alarm" if noisy else "notice" if noise.answer == "unclear" and noise.rate > NOTICED else "good"
+    # what cannot be told from overlap is no noise; what can counts with its lower end
+    sure = noise.low if noisy else min(noise.low, 0.5 * TOLERATED)
+    return Fault(Measurement("noise", "Label noise", noise.rate, "share of the labels", noise.sentence(), (noise.low, noise.high),
+                             level),
+                 {"noise": Signal(sure, max(0.1 * sure, 0.002), "the floor of disagreement")},
+                 {"label_noise": {"rate": noise.rate, "ci": [noise.low, noise.high], "answer": noise.answer,
+                                  "suspects": _suspects(found, probabilities, labels) if noisy else []}})
+
+
+def _judges(found: Study) -> list[Outcome]:
+    """The case and what predicts new rows best: a network that learned wrong labels by heart is a poor witness against them."""
+    judge = found.laboratory.contributions
+    remedied = [o for _, v in found.remedied.values() if (o := found.outcome(v)) is not None and o.finite]
+    return sorted([found.base, *remedied], key=lambda o: judge.merit(o.judged))[:_JUDGES]
+
+
+def _suspects(found: Study, probabilities: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    quality = label_quality(probabilities, labels)
+    names = _class_names(found.laboratory.case)
+    return [{"row": int(found.laboratory.judged[i]), "given": names(labels[i]), "suggested": names(probabilities[i].argmax()),
+             "score": float(quality[i])} for i in np.argsort(quality)[:_SUSPECTS] if probabilities[i].argmax() != labels[i]]
+
+
+def _class_names(case: Case) -> Any:
+    known = case.prepared.describe().get("classes")
+    return (lambda c: str(known[int(c)])) if known else (lambda c: str(int(c)))
+
+
+def _outliers(predictions: np.ndarray, y: np.ndarray) -> Fault:
+    tails = residual_outliers(y - predictions)
+    level: Level = "notice" if tails.share > 0.01 else "good"
+    return Fault(Measurement("outliers", "Outlying targets", tails.share, "share of the rows",
+                             f"{percent(tails.share, 1)} of the rows lie more than {tails.limit:g} robust standard deviations from "
+                             f"their prediction.", None, level))
+
+
+def _standardized(inputs: np.ndarray) -> np.ndarray:
+    spread = inputs.std(axis=0)
+    return (inputs - inputs.mean(axis=0)) / np.where(spread > 0, spread, 1.0)

@@ -54,7 +54,7 @@ class Outcome:
         judged: (S, n, C) predictions for the rows that folds validate on.
         learned: (S, n_development, C) mean prediction for every development row by the networks that learned from it; nan where
             none did.
-        tests: (S, n_test, C) mean over folds of the predictions for the test rows; None when not asked for.
+        tests: (S·F, n_test, C) predictions of every network for the test rows; None when not asked for.
         history: per epoch, the mean over seeds and folds.
         histories: the same for every seed and fold.
         weights: of the first network, when asked for.
@@ -182,7 +182,7 @@ class Laboratory:
         outcome.judged = judged[None] if not outcome.seeds else np.concatenate([outcome.judged, judged[None]])
         outcome.learned = learned[None] if not outcome.seeds else np.concatenate([outcome.learned, learned[None]])
         if tests:
-            test = np.mean([self._predictions(r.extra)[size:] for r in records], axis=0)[None]
+            test = np.stack([self._predictions(r.extra)[size:] for r in records])
             outcome.tests = test if outcome.tests is None else np.concatenate([outcome.tests, test])
         outcome.seeds.append(seed)
         outcome.histories += [r.history for r in records]

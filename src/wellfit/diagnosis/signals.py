@@ -84,8 +84,9 @@ def training_signals(study: Study) -> Signals:
     signals.put("capacity", _best(study, wider, fits_better=True))
     signals.put("lighter", _best(study, study.lighter, fits_better=None))
     remedied = [v for _, v in study.remedied.values()]
-    signals.put("regularized", _best(study, [*remedied, *narrower, *study.rates.values()], fits_better=False))
-    signals.put("remedied", _best(study, remedied, fits_better=None))
+    prescribed = _best(study, remedied, fits_better=None)
+    otherwise = _best(study, [*narrower, *study.rates.values()], fits_better=False)
+    signals.put("regularized", _stronger(prescribed, otherwise))
     return signals
 
 
@@ -96,6 +97,13 @@ def _gap(study: Study) -> Signal:
     here = [laboratory.on_training.merit(p[None]) for p in study.base.learned]
     shares = [1 - b / max(a, 1e-12) for a, b in zip(there, here, strict=True)]
     return Signal(float(np.mean(shares)), float(np.std(shares) / len(shares) ** 0.5), "training rows against others")
+
+
+def _stronger(first: Signal | None, second: Signal | None) -> Signal | None:
+    """The first, unless the second is clearly more."""
+    if first is None or second is None:
+        return first or second
+    return first if first.value - first.error >= 0.7 * (second.value - second.error) else second
 
 
 def _best(study: Study, variants: Iterable[Variant], fits_better: bool | None) -> Signal | None:

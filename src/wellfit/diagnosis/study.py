@@ -131,7 +131,7 @@ def _plan(found: Study) -> list[Variant]:
     fewer = [v for s, vs in found.shares.items() if s < 0.5 for v in vs]
     narrower = [v for h, v in found.widths.items() if sum(h) < sum(case.settings.hidden)]
     wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
-    return [*rates[:2], *found.lighter[:1], *remedied[:2], *halves, *rates[2:4], *remedied[2:4], *fewer, *narrower, *wider,
+    return [*remedied[:2], *found.lighter[:1], *rates[:2], *halves, *rates[2:4], *remedied[2:4], *fewer, *narrower, *wider,
             *remedied[4:], *rates[4:], *found.lighter[1:], *([found.shuffled] if found.shuffled else []), *found.lengths.values()]
 
 

@@ -21,7 +21,7 @@ class Trial:
     """What the prescription did.
 
     Attributes:
-        before, after: scores on the test rows, means over seeds and folds.
+        before, after: scores on the test rows, means over networks.
         gain, low, high: improvement of the metric with its 95% interval; positive is better.
         held: whether it is not worse by more than one standard error.
     """
@@ -36,7 +36,8 @@ class Trial:
 
     def words(self) -> str:
         """What came of it, in a sentence."""
-        verdict = "It held" if self.held else "It did not hold"
+        verdict = ("It helped" if self.low > 0 else "It did not hold" if not self.held else
+                   "These test rows cannot tell whether it helps; it does no harm that they could show")
         return (f"Tried ({self.title}): {self.before:.4g} before, {self.after:.4g} with it, gain {self.gain:+.3g} "
                 f"({self.low:+.3g} to {self.high:+.3g}) on the test rows. {verdict}.")
 
@@ -46,7 +47,7 @@ class Trial:
 
 
 def try_out(laboratory: Laboratory, prescription: Prescription, tell: Callable[[str], None]) -> Trial:
-    """Train both on every fold with three new seeds; the mean of a seed's networks predicts the test rows."""
+    """Train both on every fold with three new seeds; every network predicts the test rows."""
     case = laboratory.case
     tell("trying the prescription on the test rows")
     plain = laboratory.variant(f"{AS_IS}, on test rows")

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from wellfit.report.artefacts import Run, as_text, read_run
+from wellfit.report import diagnosis
+from wellfit.report.artefacts import RUN_FILES, Run, as_text, read_run
 from wellfit.report.markup import Section
 from wellfit.report.numbers import metric_of
 from wellfit.report.page import page
@@ -33,7 +34,10 @@ def render(run: Run) -> str:
 
 
 def write_report(run_dir: Path) -> Path:
-    """Write ``report.html`` into a run directory and return its path.
+    """Write ``report.html`` into the directory of a run or of a diagnosis, and return its path.
+
+    A directory with ``diagnosis.json`` and no run holds a diagnosis. A diagnosis made inside a run directory has its own page,
+    ``diagnosis.html``, because the run's report stays.
 
     The file is complete in itself: no network access, no other files. It is built in memory and then put in place in
     one step, so a report that cannot be built leaves the old one as it was.
@@ -41,13 +45,33 @@ def write_report(run_dir: Path) -> Path:
     Gains and effects in the artefacts are read as improvements: positive is better, whatever the metric's direction.
 
     Raises:
-        WellfitError: the directory is not a run, or it has no readable ``summary.json`` yet.
+        WellfitError: the directory is neither, or it has no readable ``summary.json`` or ``diagnosis.json`` yet.
     """
-    run = read_run(Path(run_dir))
+    path = Path(run_dir)
+    if (path / diagnosis.FILE).exists() and not any((path / name).exists() for name in RUN_FILES):
+        return _put(path / "report.html", diagnosis.render(diagnosis.read_diagnosis(path)))
+    run = read_run(path)
+    return _put(run.path / "report.html", render(run))
+
+
+def write_diagnosis(folder: Path) -> Path:
+    """Write the page of ``diagnosis.json`` beside it and return its path.
+
+    It is called ``report.html``, or ``diagnosis.html`` in a run directory.
+
+    Raises:
+        WellfitError: there is no readable ``diagnosis.json``.
+    """
+    path = Path(folder)
+    name = "diagnosis.html" if any((path / file).exists() for file in RUN_FILES) else "report.html"
+    return _put(path / name, diagnosis.render(diagnosis.read_diagnosis(path)))
+
+
+def _put(target: Path, page: str) -> Path:
+    """Put a page in place in one step."""
     # A lone surrogate, which a JSON file may hold, has no UTF-8 form: it becomes a question mark.
-    content = render(run).encode("utf-8", errors="replace")
-    target = run.path / "report.html"
-    temporary = run.path / f".report.html.{os.getpid()}.tmp"
+    content = page.encode("utf-8", errors="replace")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, target)

@@ -74,7 +74,7 @@ def joined(*probabilities: np.ndarray) -> np.ndarray:
     return mean / np.maximum(mean.sum(axis=1, keepdims=True), 1e-12)
 
 
-def label_quality(probabilities: np.ndarray, labels: np.ndarray, kind: str = "margin") -> np.ndarray:
+def label_quality(probabilities: np.ndarray, labels: np.ndarray, kind: str = "self_confidence") -> np.ndarray:
     """How well each label fits its out-of-fold prediction, (n,); low scores are suspect.
 
     ``self_confidence``: p(y). ``margin``: (p(y) - max over the other classes + 1) / 2 (Northcutt, Jiang and Chuang 2021,
@@ -123,10 +123,13 @@ def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others:
                          neighbours: np.ndarray | None = None) -> LabelNoise:
     """The share of wrong labels, told from overlapping classes by the floor of disagreement among confident predictions.
 
-    The estimate is that of :func:`~wellfit.diagnosis.measures.noise_floor.noise_floor` on the mean of all probabilities. A weak
+    The estimate is that of :func:`~wellfit.diagnosis.measures.noise_floor.noise_floor` on the mixture of all
+    probabilities (:func:`stacked`). A weak
     predictor is wrong where it is sure, which raises its floor and never lowers it, so the rate is bounded above by every witness:
-    the upper end is the smallest one. The lower end is the smallest of the joined predictor's and the other models'. It assumes
-    flips that do not depend on the row; labels that are wrong where classes overlap cannot be counted by anyone.
+    the upper end is the smallest one. The lower end must be seen by all but one of the witnesses. It assumes flips that do not
+    depend on the row; labels that are wrong only where classes overlap cannot be counted by anyone. A predictor that is well above
+    guessing (skill: one less its error over that of always saying the commonest class) must order its overlap errors: the least
+    slope is min(1, 3 · (skill - 0.2)) for a skill above 0.2.
 
     Args:
         labels: (n,) observed labels, 0 to C - 1.
@@ -134,7 +137,9 @@ def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others:
         others: the same of models of other kinds, such as :func:`forest_probabilities`; recommended.
         neighbours: (n, k) labels of the nearest rows (:func:`neighbour_labels`), a further witness.
     """
-    p, labels = _checked(joined(probabilities, *others), labels)
+    p, labels = _checked(joined(probabilities), labels)
+    if others:
+        p = stacked(labels, probabilities, *others)
     classes = p.shape[1]
     main = _floor_of(p, labels, classes)
     witnesses = {"network": _floor_of(joined(probabilities), labels, classes)}
@@ -144,7 +149,8 @@ def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others:
         votes = np.stack([(neighbours == c).mean(axis=1) for c in range(classes)], axis=1)
         witnesses["neighbours"] = _floor_of(0.98 * votes + 0.02 / classes, labels, classes)
     high = min(main.high, *(w.high for w in witnesses.values()))
-    low = min(main.low, high, *(w.low for w in witnesses.values()))
+    lows = sorted([main.low, *(w.low for w in witnesses.values())])
+    low = min(lows[1 if len(lows) > 2 else 0], high)
     rate = float(np.clip(main.rate, low, high))
     joint, wrong = confident_joint(p, labels)
     answer: Answer = "noisy" if low > TOLERATED and rate >= NOTICED else "clean" if high <= 2 * TOLERATED else "unclear"
@@ -152,18 +158,72 @@ def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others:
                       int(wrong.sum()))
 
 
-def forest_probabilities(inputs: np.ndarray, labels: np.ndarray, *, folds: int = 5, trees: int = 150, seed: int = 0) -> np.ndarray:
-    """(n, C): out-of-fold class shares of extremely randomized trees (Geurts et al. 2006): a witness of another kind.
+def stacked(labels: np.ndarray, *probabilities: np.ndarray) -> np.ndarray:
+    """(n, C): the mixture of out-of-fold probabilities that fits the observed labels best.
 
-    Rows of classes with fewer rows than folds still get a prediction.
+    Each part, (n, C) or (S, n, C) for S seeds (averaged first), gets the best of a grid of temperatures, then mixture weights by
+    expectation maximization of the mean log-likelihood, started at equal weights. Under heavy noise the smooth parts win, on clean
+    labels the sharp ones. Models of several kinds rank wrong labels better than one, for their mistakes differ.
+    """
+    labels = np.asarray(labels)
+    parts = [_tempered(joined(p), labels) for p in probabilities]
+    joined(*parts)  # says so if they do not fit together
+    given = np.stack([np.maximum(p[np.arange(len(labels)), labels], 1e-6) for p in parts])  # (M, n)
+    weights = np.full(len(parts), 1 / len(parts))
+    for _ in range(50):
+        share = weights[:, None] * given
+        weights = (share / share.sum(axis=0)).mean(axis=1)
+    return np.asarray(np.einsum("m,mnc->nc", weights, np.stack(parts)))
+
+
+def _tempered(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    logits = np.log(np.clip(p, 1e-6, 1.0))
+    best, loss = p, np.inf
+    for temperature in (0.6, 0.8, 1.0, 1.3, 1.7, 2.3, 3.2, 4.5):
+        tried = np.exp(logits / temperature - (logits / temperature).max(axis=1, keepdims=True))
+        tried /= tried.sum(axis=1, keepdims=True)
+        here = -float(np.log(np.maximum(tried[np.arange(len(labels)), labels], 1e-6)).mean())
+        if here < loss - 1e-9:
+            best, loss = tried, here
+    return best
+
+
+def forest_probabilities(inputs: np.ndarray, labels: np.ndarray, *, trees: int = 150, seed: int = 0) -> np.ndarray:
+    """(n, C): out-of-bag class shares of extremely randomized trees (Geurts et al. 2006): a witness of another kind.
+
+    Trees are fitted on bootstrap samples, so that every row is predicted by those that have not seen it. Leaves of 2, 5, 15 and 40
+    rows are tried in turn while the log loss falls (of 1 as well where 2 beats 5), and mixed by :func:`stacked`: noisy labels need
+    large leaves.
     """
     from sklearn.ensemble import ExtraTreesClassifier
 
     labels = np.asarray(labels)
-    out = np.zeros((len(labels), int(labels.max()) + 1))
-    for train, held in _stratified(labels, folds, seed):
-        forest = ExtraTreesClassifier(trees, min_samples_leaf=2, random_state=seed).fit(inputs[train], labels[train])
-        out[np.ix_(held, forest.classes_)] = forest.predict_proba(inputs[held])
+    known, codes = np.unique(labels, return_inverse=True)
+    classes = int(known.max()) + 1
+    prior = np.bincount(codes) / len(codes)
+    rows = np.arange(len(codes))
+    tried: list[tuple[float, np.ndarray]] = []
+
+    def fit(leaf: int) -> None:
+        import warnings
+
+        forest = ExtraTreesClassifier(trees, min_samples_leaf=leaf, bootstrap=True, oob_score=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a row that is in every bag gets the class shares, below
+            shares = forest.fit(inputs, codes).oob_decision_function_
+        shares = np.where(np.isfinite(shares).all(axis=1, keepdims=True), shares, prior)
+        shares = 0.99 * shares + 0.01 * prior
+        tried.append((-float(np.log(shares[rows, codes]).mean()), shares))
+
+    if len(known) > 1:
+        for leaf in (2, 5, 15, 40):
+            fit(leaf)
+            if len(tried) > 1 and tried[-1][0] > tried[-2][0]:
+                break
+        if len(tried) == 2:
+            fit(1)
+    out = np.zeros((len(labels), classes))
+    out[:, known] = stacked(codes, *(p for _, p in tried)) if tried else 1.0
     return out
 
 
@@ -238,7 +298,10 @@ def wilson(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 def _floor_of(p: np.ndarray, labels: np.ndarray, classes: int) -> Floor:
     top = np.clip(p.max(axis=1), _TINY, 1 - _TINY)
-    return noise_floor(np.log(top / (1 - top)), p.argmax(axis=1) != labels, classes)
+    wrong = p.argmax(axis=1) != labels
+    blind = 1 - np.bincount(labels).max() / len(labels)  # the error of always saying the commonest class
+    skill = 1 - float(wrong.mean()) / blind if blind > 0 else 0.0
+    return noise_floor(np.log(top / (1 - top)), wrong, classes, least_slope=float(np.clip(3 * (skill - 0.2), 0.0, 1.0)))
 
 
 def _thresholds(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -256,12 +319,3 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
                            f"probabilities {p.shape}", expected=f"whole numbers from 0 to {p.shape[1] - 1}, one per row")
     return p, labels
 
-
-def _stratified(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(train, held) row numbers: classes dealt out in turn, so that any size of class is allowed."""
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(labels))
-    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    place = np.empty(len(labels), dtype=np.int64)
-    place[order] = np.arange(len(labels)) % min(folds, len(labels))
-    return [(np.flatnonzero(place != fold), np.flatnonzero(place == fold)) for fold in range(min(folds, len(labels)))]

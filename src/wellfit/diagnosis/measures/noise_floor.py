@@ -26,6 +26,7 @@ class Floor:
         overlap: disagreement that is left for overlapping classes and a weak model, under the most likely floor.
         anchored: share of the rows for which the fitted curve leaves at most 0.03 to overlap: what the floor rests on.
         reach: overlap that is left for the most confident fiftieth of the rows: where the floor is extrapolated from.
+        slope: b, by how much the log-odds of an overlap error fall per standard deviation of the confidence.
     """
 
     rate: float
@@ -37,9 +38,10 @@ class Floor:
     overlap: float
     anchored: float
     reach: float
+    slope: float
 
 
-def noise_floor(confidence: np.ndarray, disagrees: np.ndarray, classes: int) -> Floor:
+def noise_floor(confidence: np.ndarray, disagrees: np.ndarray, classes: int, *, least_slope: float = 0.0) -> Floor:
     """Fit the share of disagreeing labels as a function of confidence, with a floor.
 
     A label is replaced by another class with probability ρ, whatever the row (symmetric flips). If the prediction misses the
@@ -53,6 +55,8 @@ def noise_floor(confidence: np.ndarray, disagrees: np.ndarray, classes: int) -> 
         confidence: (n,) how sure the prediction is; log-odds of the predicted class are best. Only a linear map of it matters.
         disagrees: (n,) whether the observed label is not the predicted class.
         classes: number of classes C.
+        least_slope: smallest b per standard deviation of the confidence. With 0, disagreement that is the same at any confidence
+            may be all overlap: right for a predictor that knows little, too cautious for one that knows much.
 
     >>> rng = np.random.default_rng(0)
     >>> m = rng.normal(2.0, 2.0, 4000)
@@ -77,7 +81,7 @@ def noise_floor(confidence: np.ndarray, disagrees: np.ndarray, classes: int) -> 
     place = (middle - middle.mean()) / max(float(middle.std()), 1e-9)
     most = (classes - 1) / classes
     rates = np.linspace(0.0, 0.97 * most, RATES)
-    likelihood, error = _profile(rates, place, wrong, size, classes)
+    likelihood, error, slope = _profile(rates, place, wrong, size, classes, least_slope)
     deviance = 2 * (likelihood.max() - likelihood)
     inside = np.flatnonzero(deviance <= LEVEL_95)
     best = int(deviance.argmin())
@@ -88,17 +92,17 @@ def noise_floor(confidence: np.ndarray, disagrees: np.ndarray, classes: int) -> 
     return Floor(float(rates[best]), float(max(0.0, rates[inside[0]] - (step / 2 if inside[0] else 0.0))),
                  float(rates[inside[-1]] + step / 2), float(deviance[0]), float(disagrees.mean()), float(disagrees[top].mean()),
                  float((left * size).sum() / n * (1 - rates[best] / most)), float(size[left <= 0.03].sum() / n),
-                 float(left[::-1][fiftieth].mean()))
+                 float(left[::-1][fiftieth].mean()), float(slope[best]))
 
 
-def _profile(rates: np.ndarray, place: np.ndarray, wrong: np.ndarray, size: np.ndarray, classes: int
-             ) -> tuple[np.ndarray, np.ndarray]:
-    """The largest log-likelihood for every rate, (R,), and the overlap ε of every bin there, (R, bins)."""
+def _profile(rates: np.ndarray, place: np.ndarray, wrong: np.ndarray, size: np.ndarray, classes: int,
+             least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For every rate: the largest log-likelihood (R,), the overlap ε of every bin there (R, bins), and the slope (R,)."""
     most = (classes - 1) / classes
     kept = (1 - rates / most)[:, None] * most
     floor = rates[:, None]
     offset = np.full(len(rates), np.log(max(wrong.sum() / size.sum(), 0.01)))
-    slope = np.ones(len(rates))
+    slope = np.full(len(rates), max(1.0, least))
 
     def value(offset: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         sigma = 1 / (1 + np.exp(-np.clip(offset[:, None] - slope[:, None] * place, -40, 40)))
@@ -121,7 +125,7 @@ def _profile(rates: np.ndarray, place: np.ndarray, wrong: np.ndarray, size: np.n
         moved = np.zeros(len(rates), dtype=bool)
         before = goal
         for length in (1.0, 0.3, 0.05):
-            tried = offset + length * step[:, 0], np.maximum(slope + length * step[:, 1], 0.0)
+            tried = offset + length * step[:, 0], np.maximum(slope + length * step[:, 1], least)
             results = value(*tried)
             better = ~moved & (results[0] > before + 1e-6)
             offset, slope = np.where(better, tried[0], offset), np.where(better, tried[1], slope)
@@ -133,4 +137,4 @@ def _profile(rates: np.ndarray, place: np.ndarray, wrong: np.ndarray, size: np.n
         settled |= ~moved  # what does not move now will not move later
         if settled.all():
             break
-    return fit, most * sigma
+    return fit, most * sigma, slope
