@@ -83,10 +83,11 @@ class Case:
 
 
 def cases(plants: Sequence[str], sets: Sequence[DataSet], seeds: Sequence[int]) -> Iterator[Case]:
-    """All that make sense: seed by seed, and set by set, so that what is done early says something of all plantings."""
+    """All that make sense: seed by seed, and diagonally, so that what is done early says something of all plantings and sets."""
     for seed in seeds:
-        for found in sets:
-            yield from (Case(plant, found.name, seed) for plant in plants if applies(plant, found))
+        for step in range(len(sets)):
+            pairs = [(plant, sets[(number + step) % len(sets)]) for number, plant in enumerate(plants)]
+            yield from (Case(plant, found.name, seed) for plant, found in pairs if applies(plant, found))
 
 
 def asked(case: Case, planted: Planted, budget: str) -> tuple[Any, dict[str, Any]]:
