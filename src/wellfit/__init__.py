@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wellfit.core.surgery import existing_regularization as existing_regularization
     from wellfit.diagnosis.diagnose import Diagnosis as Diagnosis
     from wellfit.diagnosis.diagnose import diagnose as diagnose
+    from wellfit.doctor.check import check as check
     from wellfit.drivers.mc_dropout import mc_dropout as mc_dropout
     from wellfit.population.network import MLP as MLP
     from wellfit.regularizers import *  # noqa: F403
@@ -44,6 +45,7 @@ _OWN = {"Plan": "wellfit.core.plan", "Recipe": "wellfit.core.recipe", "MLP": "we
 # what is made here needs pandas, scikit-learn and optuna, or is rarely asked for
 _LAZY = {"tune": "wellfit.search.tune", "TuneResult": "wellfit.search.result", "Task": "wellfit.search.task",
          "diagnose": "wellfit.diagnosis.diagnose", "Diagnosis": "wellfit.diagnosis.diagnose",
+         "check": "wellfit.doctor.check",
          "mc_dropout": "wellfit.drivers.mc_dropout", "existing_regularization": "wellfit.core.surgery"}
 _loading = threading.RLock()
 

@@ -53,13 +53,17 @@ def diagnosis(*, regression: bool = False, cause: str = "overfits", title: str =
             {"id": "shift_auc", "title": "Shift", "value": 0.51, "ci": [0.47, 0.55], "unit": "", "level": "good",
              "words": "Training and validation rows cannot be told apart.", "decided": False}],
         "prescriptions": [
-            {"regularizer": "weight_decay", "settings": {"timescale": 12.5}, "why": "The gap is wide and the network is large.",
-             "gain": {"value": 0.041, "ci": [0.021, 0.06], "how": "measured"}, "evidence": "Loshchilov and Hutter 2019"},
-            {"regularizer": "dropout", "settings": {"rate": 0.3}, "why": "It lowers variance of wide layers.",
-             "gain": {"value": 0.03, "ci": [-0.004, 0.06], "how": "expected"}, "evidence": "41 similar tables"},
-            {"regularizer": "early_stopping", "settings": {"patience": 10}, "why": "Validation loss is lowest at epoch 23.",
-             "gain": {"value": 0.018, "ci": None, "how": "expected"}, "evidence": ""}],
-        "tried": {"before": score(0.842), "after": score(0.881), "gain": 0.039, "ci": [0.02, 0.058], "held": True},
+            {"title": "weight decay", "settings": {"weight_decay": {"timescale": 12.5}},
+             "recipe": {"format": 1, "regularizers": [{"name": "weight_decay", "timescale": 12.5}]}, "learning_rate": 0.001,
+             "why": "The gap is wide and the network is large.",
+             "gain": {"value": 0.041, "ci": [0.021, 0.06], "how": "measured", "unit": "share"},
+             "evidence": "Loshchilov and Hutter 2019"},
+            {"title": "dropout", "settings": {"dropout": {"rate": 0.3}}, "why": "It lowers variance of wide layers.",
+             "gain": {"value": 1.3, "ci": [0.7, 1.8], "how": "expected", "unit": "points"}, "evidence": "41 similar tables"},
+            {"title": "early stopping", "settings": {"early_stopping": {"patience": 10}}, "why": "Validation loss is lowest late.",
+             "gain": {"value": 0.018, "ci": None, "how": "measured", "unit": "share"}, "evidence": ""}],
+        "tried": {"before": score(0.842), "after": score(0.881), "gain": 0.039, "ci": [0.02, 0.058], "held": True,
+                  "words": "Tried (weight decay): it helped."},
         "curves": {"epoch": epochs, "train_loss": train, "validation_loss": held,
                    "train_metric": [score(1 - 0.3 * t) for t in train], "validation_metric": [score(1 - 0.4 * v) for v in held]},
         "learning_curve": {"sizes": sizes, "error": errors, "low": [e - 0.01 for e in errors], "high": [e + 0.012 for e in errors],
@@ -95,7 +99,7 @@ def nasty() -> dict[str, Any]:
     made = diagnosis()
     made["dataset"] = made["verdict"]["title"] = made["verdict"]["because"] = NASTY[1]
     made["verdict"]["probabilities"] = {name: 1 / len(NASTY) for name in NASTY}
-    for part, key in (("measurements", "title"), ("measurements", "words"), ("prescriptions", "regularizer"),
+    for part, key in (("measurements", "title"), ("measurements", "words"), ("prescriptions", "title"),
                       ("prescriptions", "why"), ("prescriptions", "evidence"), ("leaks", "what"), ("leaks", "kind")):
         for i, row in enumerate(made[part]):
             row[key] = NASTY[(i + len(key)) % len(NASTY)] or "x"
@@ -118,7 +122,8 @@ def history_only() -> dict[str, Any]:
     made = diagnosis()
     kept = ("format", "kind", "dataset", "verdict", "curves")
     return {**{k: made[k] for k in kept}, "measurements": made["measurements"][:1],
-            "prescriptions": [{"regularizer": "early_stopping", "settings": {"patience": 10}, "why": "Stop near epoch 23."}]}
+            "prescriptions": [{"title": "early stopping", "settings": {"early_stopping": {"patience": 10}},
+                               "why": "Stop near epoch 23."}]}
 
 
 KINDS = {"whole": diagnosis, "regression": lambda: diagnosis(regression=True), "nasty": nasty, "history": history_only,

@@ -68,12 +68,12 @@ def _gain(study: Study, signals: Signals, name: str, title: str, words: str) -> 
     signal = signals.found[name]
     low, high = signal.value - 1.96 * signal.error, signal.value + 1.96 * signal.error
     if not signal.by or signal.value <= 0:
-        return Measurement(name, title, max(signal.value, 0.0), "share of the error", "nothing that was tried gains anything.",
+        return Measurement(name, title, max(signal.value, 0.0), "share", "nothing that was tried gains anything.",
                            None, "good")
     least = rules()["least"].get(name, 0.0)
     level: Level = "alarm" if signal.value >= least and low > 0 else "notice" if signal.value >= least else "good"
     said = words.format(by=signal.by, gain=percent(signal.value))
-    return Measurement(name, title, signal.value, "share of the error", f"{said} (95% interval {between(low, high)}).",
+    return Measurement(name, title, signal.value, "share", f"{said} (95% interval {between(low, high)}).",
                        (low, high), level)
 
 
@@ -94,7 +94,7 @@ def _bias_variance(study: Study) -> Measurement | None:
     share = found.variance.value / max(found.variance.value + found.bias.value, 1e-12)
     what = "squared error" if scorer.classes == 0 else "log loss"
     level: Level = "alarm" if share > 0.5 else "notice" if share > 0.25 else "good"
-    return Measurement("variance", "Variance", share, "share of the loss",
+    return Measurement("variance", "Variance", share, "share",
                        f"{percent(share)} of the {what} of networks trained on half of the rows comes from which half it was; the "
                        f"rest is bias and noise.", None, level)
 
@@ -109,7 +109,7 @@ def _memorization(study: Study) -> Measurement | None:
     start = max(random[0], real[0])
     memory = float(np.clip((start - random[-1]) / max(start - real[-1], 1e-9), 0, 1))
     level: Level = "alarm" if memory > 0.8 else "notice" if memory > 0.4 else "good"
-    return Measurement("memorization", "Memorization", memory, "share of the fit",
+    return Measurement("memorization", "Memorization", memory, "share",
                        f"With targets exchanged at random the same training still reaches {percent(memory)} of the fit: so much "
                        f"room it has to learn rows by heart.", None, level)
 

@@ -86,7 +86,7 @@ def _more_data(found: Study) -> Fault:
                                   "twice": curve.to_dict()}}
     error = (curve.expected_gain.high - curve.expected_gain.low) / (2 * 1.96) / max(curve.errors[-1], 1e-12)
     gain = curve.expected_gain.value / max(curve.errors[-1], 1e-12)
-    return Fault(Measurement("data", "What twice the data would gain", share.value, "share of the error", words,
+    return Fault(Measurement("data", "What twice the data would gain", share.value, "share", words,
                              (share.low, share.high), level), {"data": Signal(gain, error, "the learning curve")}, details)
 
 
@@ -127,7 +127,7 @@ def _label_noise(found: Study) -> Fault:
     level: Level = "alarm" if noisy else "notice" if noise.answer == "unclear" and noise.rate > NOTICED else "good"
     # what cannot be told from overlap is no noise; what can counts with its lower end
     sure = noise.low if noisy else min(noise.low, 0.5 * TOLERATED)
-    return Fault(Measurement("noise", "Label noise", noise.rate, "share of the labels", noise.sentence(), (noise.low, noise.high),
+    return Fault(Measurement("noise", "Label noise", noise.rate, "share", noise.sentence(), (noise.low, noise.high),
                              level),
                  {"noise": Signal(sure, max(0.1 * sure, 0.002), "the floor of disagreement")},
                  {"label_noise": {"rate": noise.rate, "ci": [noise.low, noise.high], "answer": noise.answer,
@@ -156,7 +156,7 @@ def _class_names(case: Case) -> Any:
 def _outliers(predictions: np.ndarray, y: np.ndarray) -> Fault:
     tails = residual_outliers(y - predictions)
     level: Level = "notice" if tails.share > 0.01 else "good"
-    return Fault(Measurement("outliers", "Outlying targets", tails.share, "share of the rows",
+    return Fault(Measurement("outliers", "Outlying targets", tails.share, "share",
                              f"{percent(tails.share, 1)} of the rows lie more than {tails.limit:g} robust standard deviations from "
                              f"their prediction.", None, level))
 

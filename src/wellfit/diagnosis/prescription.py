@@ -54,8 +54,7 @@ class Prescription:
     def to_mapping(self) -> dict[str, Any]:
         gain: dict[str, Any] | None = None
         if self.gain is not None:
-            gain = {"value": self.gain.value, "ci": [self.gain.low, self.gain.high], "how": "measured",
-                    "unit": "share of the error"}
+            gain = {"value": self.gain.value, "ci": [self.gain.low, self.gain.high], "how": "measured", "unit": "share"}
         elif self.expected is not None:
             gain = {"value": self.expected[0], "ci": list(self.expected[1:]), "how": "expected", "unit": "points"}
         first = next(iter(self.added), self.title)

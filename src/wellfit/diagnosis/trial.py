@@ -43,7 +43,7 @@ class Trial:
 
     def to_mapping(self) -> dict[str, Any]:
         return {"title": self.title, "before": self.before, "after": self.after, "gain": self.gain, "ci": [self.low, self.high],
-                "held": self.held}
+                "held": self.held, "words": self.words()}
 
 
 def try_out(laboratory: Laboratory, prescription: Prescription, tell: Callable[[str], None]) -> Trial:

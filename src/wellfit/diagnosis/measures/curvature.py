@@ -14,8 +14,8 @@ def top_eigenvalue(surface: Surface, *, iterations: int = 20, tolerance: float =
     product, so that it needs far fewer, and that a large negative eigenvalue does not mislead.
 
     ``low`` is the Ritz value itself (no Hessian has a smaller top eigenvalue than vᵀHv / vᵀv), ``high`` adds the residual
-    ‖Hv - θv‖: there is an eigenvalue within that of θ. Sharp minima generalize worse only within one parametrisation: compare networks of
-    the same kind, and see ``landscape.sharpness`` for what rescaling leaves alone.
+    ‖Hv - θv‖: there is an eigenvalue within that of θ. Sharp minima generalize worse only within one parametrisation: compare
+    networks of the same kind, and see ``landscape.sharpness`` for what rescaling leaves alone.
 
     Args:
         iterations: Hessian-vector products at most; each costs about two gradients, and keeps one copy of the weights.

@@ -123,10 +123,10 @@ def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others:
                          neighbours: np.ndarray | None = None) -> LabelNoise:
     """The share of wrong labels, told from overlapping classes by the floor of disagreement among confident predictions.
 
-    The estimate is that of :func:`~wellfit.diagnosis.measures.noise_floor.noise_floor` on the mixture of all
-    probabilities (:func:`stacked`). A weak
-    predictor is wrong where it is sure, which raises its floor and never lowers it, so the rate is bounded above by every witness:
-    the upper end is the smallest one. The lower end must be seen by all but one of the witnesses. It assumes flips that do not
+    The estimate is that of :func:`~wellfit.diagnosis.measures.noise_floor.noise_floor` on the mixture of all probabilities
+    (:func:`stacked`). A weak predictor is wrong where it is sure, which raises its floor and never lowers it, so every witness
+    bounds the rate from above: the upper end is the smallest but one. The lower end is the mixture's own, and at least one single
+    witness must see as much. It assumes flips that do not
     depend on the row; labels that are wrong only where classes overlap cannot be counted by anyone. A predictor that is well above
     guessing (skill: one less its error over that of always saying the commonest class) must order its overlap errors: the least
     slope is min(1, 3 · (skill - 0.2)) for a skill above 0.2.
@@ -148,9 +148,9 @@ def estimate_label_noise(labels: np.ndarray, probabilities: np.ndarray, *others:
     if neighbours is not None:
         votes = np.stack([(neighbours == c).mean(axis=1) for c in range(classes)], axis=1)
         witnesses["neighbours"] = _floor_of(0.98 * votes + 0.02 / classes, labels, classes)
-    high = min(main.high, *(w.high for w in witnesses.values()))
-    lows = sorted([main.low, *(w.low for w in witnesses.values())])
-    low = min(lows[1 if len(lows) > 2 else 0], high)
+    parts = list(witnesses.values()) if len(witnesses) > 1 else []
+    high = sorted([main.high, *(w.high for w in parts)])[1 if parts else 0]
+    low = min(main.low, high, *([max(w.low for w in parts)] if parts else []))
     rate = float(np.clip(main.rate, low, high))
     joint, wrong = confident_joint(p, labels)
     answer: Answer = "noisy" if low > TOLERATED and rate >= NOTICED else "clean" if high <= 2 * TOLERATED else "unclear"
