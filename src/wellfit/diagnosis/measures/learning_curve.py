@@ -52,7 +52,8 @@ class LearningCurve:
         floor, exponent: a and c. Both are poorly known from few sizes: forecasts average over them.
         error: forecast of the error that will be measured with twice the rows.
         gain: what will be measured as e(n) - e(2n), n being the largest size.
-        expected_gain: the same for the curve alone, without the noise of the two measurements.
+        expected_gain: the same for the curve alone, without the noise of the two measurements; never below zero, as no curve here
+            rises. Where its low end is 5% of e(n) or more, twice the data is worth having.
         share: gain / e(n).
     """
 
@@ -68,7 +69,7 @@ class LearningCurve:
 
     def forecast(self, n: float) -> Estimate:
         """The error that will be measured with ``n`` rows."""
-        values = self._at(n)
+        values = _measured(n / self.sizes[-1], *self._draws)
         return of_draws(float(np.median(values)), values)
 
     def curve(self, n: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -82,10 +83,6 @@ class LearningCurve:
         return {"sizes": self.sizes.tolist(), "errors": self.errors.tolist(),
                 **{n: getattr(self, n).to_dict() for n in ("floor", "exponent", "error", "gain", "expected_gain", "share")}}
 
-    def _at(self, n: float) -> np.ndarray:
-        level, *shape, noise = self._draws
-        curve = level * _shape(n / self.sizes[-1], *shape)
-        return np.maximum(curve + noise * curve / np.maximum(level, 1e-300), 0.0)
 
 
 def learning_curve(sizes: Sequence[int] | np.ndarray, errors: np.ndarray, *, resolution: float = 0.0, draws: int = 4000,
@@ -122,8 +119,7 @@ def learning_curve(sizes: Sequence[int] | np.ndarray, errors: np.ndarray, *, res
     rng = np.random.default_rng(seed + 1)
     averaging = 1 / max(float(np.median(count)), 1.0) + prior.shared
     noise = level * scale * np.sqrt(rho**2 * averaging + (prior.misfit * prior.beyond) ** 2) * rng.standard_normal(draws)
-    curve = LearningCurve(n, y, *[Estimate(0, 0, 0)] * 6, (level, floor, exponent, bend, noise))
-    ahead = curve._at(2 * n[-1])
+    ahead = _measured(2.0, level, floor, exponent, bend, noise)
     expected = level * (1 - _shape(2.0, floor, exponent, bend))
     measured = y[-1] - ahead
     return LearningCurve(
@@ -165,6 +161,13 @@ def _shape(ratio: np.ndarray | float, floor: np.ndarray, exponent: np.ndarray, b
     """e(n) / e(N) at n / N."""
     log = np.log2(ratio)
     return floor + (1 - floor) * np.exp2(-exponent * log - bend * log**2)  # type: ignore[no-any-return]
+
+
+def _measured(ratio: float, level: np.ndarray, floor: np.ndarray, exponent: np.ndarray, bend: np.ndarray, noise: np.ndarray
+              ) -> np.ndarray:
+    """What will be measured at a multiple of the largest size: the curve, and noise in proportion to it."""
+    shape = _shape(ratio, floor, exponent, bend)
+    return np.maximum(level * shape + noise * shape, 0.0)
 
 
 def _posterior(n: np.ndarray, y: np.ndarray, count: np.ndarray, rho: float, prior: Prior, draws: int, rng: np.random.Generator
