@@ -14,6 +14,7 @@ import torch
 from wellfit.core.errors import WellfitError, nearest
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.finding import Evidence, Finding, Severity
+from wellfit.doctor.lightning import completed
 from wellfit.doctor.randomness import random_state_kept
 from wellfit.doctor.report import Report
 from wellfit.doctor.set_up import SetUp
@@ -113,6 +114,7 @@ def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[s
             hint = nearest(name, checks)
             raise WellfitError("There is no such check.", received=repr(name), expected="an id that `wellfit check --list` shows",
                                action=f"did you mean {hint}?" if hint else None)
+    set_up = completed(set_up)
     exam = Exam(set_up)
     report = Report()
     failures: dict[str, list[str]] = {}

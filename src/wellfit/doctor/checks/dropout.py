@@ -96,7 +96,8 @@ def dropout_before_batch_norm(exam: Exam) -> Iterator[Observed]:
     yield Observed(named([s.norm for s in shifted]),
                    f"the variance at the input of {worst.norm} is {worst.ratio:.3g} times as large in training as in evaluation "
                    f"({PASSES} passes over the same rows; drawing in front of it or behind: {named(list(worst.before), 3)})",
-                   "# dropout behind the last batch norm only: Linear -> BatchNorm1d -> ReLU -> ... -> Dropout -> Linear (the last)")
+                   "# dropout behind the last batch norm only: Linear -> BatchNorm1d -> ReLU -> ... -> Dropout -> Linear (the "
+                   "last)")
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def dropout_active_in_eval(exam: Exam) -> Iterator[Observed]:
         fix = "model.eval()  # has to reach this module: do not override train(), and keep modules in nn.ModuleList"
     else:
         fix = "x = F.dropout(x, self.p, training=self.training)"
-    yield Observed(named(where, 3), f"after model.eval() two passes over the same rows differ by {found.difference:.2g} of the output's "
-                   f"norm; {len(draws)} calls drew", fix, None if certain else "warning")
+    yield Observed(named(where, 3), f"after model.eval() two passes over the same rows differ by {found.difference:.2g} of the "
+                                    f"output's norm; {len(draws)} calls drew", fix, None if certain else "warning")
 
 
 @check("single-layer-lstm-dropout", severity="error", evidence="static",

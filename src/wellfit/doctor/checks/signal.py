@@ -16,8 +16,10 @@ from wellfit.doctor.roles import named
 
 
 @check("inputs-not-normalized", severity="note", evidence="data", needs=("train_loader",),
-       why="Columns of very different size make the loss badly conditioned, and the same penalty weighs very differently on their weights.",
-       source="LeCun, Bottou, Orr & Müller (1998), Efficient BackProp, 4.3; Hastie et al. (2009), Elements of Statistical Learning, 3.4.1")
+       why="Columns of very different size make the loss badly conditioned, and the same penalty weighs very differently on "
+           "their weights.",
+       source="LeCun, Bottou, Orr & Müller (1998), Efficient BackProp, 4.3; Hastie et al. (2009), Elements of Statistical "
+              "Learning, 3.4.1")
 def inputs_not_normalized(exam: Exam) -> Iterator[Observed]:
     inputs = first_tensor(taken_apart(exam.batch(), exam.set_up.model)[0])
     leaves = [m for m in exam.set_up.model.modules() if not list(m.children())]
@@ -35,9 +37,10 @@ def inputs_not_normalized(exam: Exam) -> Iterator[Observed]:
         return
     mean, largest, smallest = float(columns.mean(0).abs().max()), float(spread.max()), float(spread.min())
     if largest > 20 or mean > 20 or (largest > 1 and largest / smallest > 100):
-        yield Observed("train_loader", f"on the first batch the standard deviations of {columns.shape[1]} columns or channels go from "
-                       f"{smallest:.3g} to {largest:.3g}, and the largest mean is {mean:.3g}",
-                       "mean, std = x_train.mean(0), x_train.std(0).clamp_min(1e-8)  # of the training rows only\nx = (x - mean) / std")
+        yield Observed("train_loader", f"on the first batch the standard deviations of {columns.shape[1]} columns or channels go "
+                                       f"from {smallest:.3g} to {largest:.3g}, and the largest mean is {mean:.3g}",
+                       "mean, std = x_train.mean(0), x_train.std(0).clamp_min(1e-8)  # of the training rows only\nx = (x - mean) "
+                       "/ std")
 
 
 @check("dead-units", severity="note", evidence="probe", needs=("train_loader",),
@@ -65,4 +68,5 @@ def dead_units(exam: Exam) -> Iterator[Observed]:
     if bad:
         yield Observed(named(list(bad)), ", ".join(f"{n}: {d} of {all_} units" for n, (d, all_) in list(bad.items())[:4])
                        + f" are zero for all {rows} rows of a batch",
-                       "nn.init.kaiming_normal_(layer.weight, nonlinearity=\"relu\"); nn.init.zeros_(layer.bias)  # and a lower learning rate")
+                       "nn.init.kaiming_normal_(layer.weight, nonlinearity=\"relu\"); nn.init.zeros_(layer.bias)  # and a lower "
+                       "learning rate")
