@@ -8,10 +8,10 @@ HEAD = """\
 # The doctor
 
 `wellfit check` and `wf.check` look for regularization mistakes in a training set-up of your own: the model, its optimizer, its
-loaders and its training functions, as live objects. Most checks measure: they scale a weight and see whether the output changes, pass the
-same rows twice, compare variances in training and evaluation, step copies of the optimizer. Everything happens on copies; weights,
-statistics, modes, the optimizer's state, loaders and random states of yours are as before. What is not given is not examined, and
-the report says so.
+loaders and its training functions, as live objects. Most checks measure: they scale a weight and see whether the output changes,
+pass the same rows twice, compare variances in training and evaluation, step copies of the optimizer. Everything happens on copies;
+weights, statistics, modes, the optimizer's state, loaders and random states of yours are as before. What is not given is not
+examined, and the report says so.
 
 ```python
 import torch

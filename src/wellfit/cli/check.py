@@ -102,7 +102,9 @@ def _check(reference: str | None, suppress: list[str], only: list[str], fail_on:
         from rich.console import Console
 
         _show(report, Console())
-    return FOUND if fail_on is not FailOn.never and report.at_least(fail_on.value) else 0
+    if fail_on is FailOn.never:
+        return 0
+    return FOUND if report.at_least("error" if fail_on is FailOn.error else "warning") else 0
 
 
 def _write(path: Path, text: str) -> None:
@@ -121,8 +123,8 @@ def _show(report: Report, console: Console) -> None:
     from rich.text import Text
 
     for f in report:
-        told = [(f.severity, _STYLES[f.severity]), "  ", (f.id, "bold"), f"  {f.where}  ", (f"[{f.evidence}]", "dim")]
-        console.print(Text.assemble(*told))
+        console.print(Text.assemble((f.severity, _STYLES[f.severity]), "  ", (f.id, "bold"), f"  {f.where}  ",
+                                    (f"[{f.evidence}]", "dim")))
         console.print(Padding(Text(f.measured), (0, 0, 0, 2)))
         console.print(Padding(Text(f"{f.why} ({f.source})", style="dim"), (0, 0, 0, 2)))
         for line in f.fix.splitlines():

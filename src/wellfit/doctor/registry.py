@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from wellfit.core.errors import WellfitError, nearest
+from wellfit.doctor.copies import unwrapped
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.finding import Evidence, Finding, Severity
 from wellfit.doctor.lightning import completed
@@ -114,7 +115,7 @@ def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[s
             hint = nearest(name, checks)
             raise WellfitError("There is no such check.", received=repr(name), expected="an id that `wellfit check --list` shows",
                                action=f"did you mean {hint}?" if hint else None)
-    set_up = completed(set_up)
+    set_up = completed(unwrapped(set_up))
     exam = Exam(set_up)
     report = Report()
     failures: dict[str, list[str]] = {}
