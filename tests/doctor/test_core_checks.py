@@ -714,3 +714,54 @@ def test_every_check_of_the_core_has_a_mistake_and_a_near_miss() -> None:
 
 def test_a_transformer_of_ones_own_is_left_alone() -> None:
     assert not [f for f in wf.check(Transformer()) if f.severity != "note"]
+
+
+def test_batches_prepared_in_the_training_step() -> None:
+    """What the model is given there is what it is probed with."""
+    parts = dropout_then_norm()
+
+    def train_step(model: nn.Module, optimizer: Any, batch: Any, criterion: Any) -> Tensor:
+        optimizer.zero_grad()
+        loss = criterion(model(batch[0].flatten(1).float()), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+    images = loader(numbers(240, 2, 5).double(), classes(240, 3))
+    assert found(parts | {"train_loader": images, "train_step": train_step, "val_loader": None}, "dropout-before-batch-norm")
+
+
+class Contrast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(10, 8), nn.Linear(6, 8)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return F.normalize(self.one(x)) @ F.normalize(self.two(y)).T
+
+
+def test_a_network_that_compares_rows_is_no_mistake() -> None:
+    model = Contrast()
+    data = TensorDataset(numbers(320, 10), numbers(320, 6, seed=2), torch.arange(320))
+    parts = {"model": model, "optimizer": adamw(model), "train_loader": DataLoader(data, 32, drop_last=True)}
+    assert wf.check(parts).ok
+
+
+def test_a_loader_that_can_be_read_once_is_left_alone() -> None:
+    given = iter(mlp()["train_loader"])
+    report = wf.check(mlp() | {"train_loader": given, "val_loader": None})
+    assert "read only once" in report.skipped["duplicate-rows"]
+    assert len(next(given)[0]) == 32
+
+
+def test_generators_of_a_data_set_stay() -> None:
+    parts = one_generator_for_all_workers()
+    generator = parts["train_loader"].dataset.dataset.generator
+    before = generator.bit_generator.state
+    wf.check(parts)
+    assert generator.bit_generator.state == before
+
+
+def test_wrapped_networks_are_examined_inside() -> None:
+    parts = functional_dropout()
+    wrapped = nn.DataParallel(parts["model"])
+    assert found(parts | {"model": wrapped}, "dropout-active-in-eval")

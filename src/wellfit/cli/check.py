@@ -67,13 +67,13 @@ def check(
         if list_:
             _list(json)
             return
-        status = _check(reference, comma_list(suppress) or [], comma_list(only) or [], fail_on, sarif, fix, json)
+        status = _check(reference, comma_list(suppress) or [], comma_list(only) or [], fail_on, sarif, fix, json, debug)
         if status:
             raise typer.Exit(status)
 
 
 def _check(reference: str | None, suppress: list[str], only: list[str], fail_on: FailOn, sarif: Path | None, fix: Path | None,
-           json: bool) -> int:
+           json: bool, debug: bool) -> int:
     from wellfit.core.errors import WellfitError
 
     if reference is None:
@@ -86,7 +86,7 @@ def _check(reference: str | None, suppress: list[str], only: list[str], fail_on:
     from wellfit.doctor.registry import examine
 
     set_up, lines, ignored = load_set_up(reference)
-    report = examine(set_up, suppress={*suppress, *ignored}, only=only)
+    report = examine(set_up, suppress={*suppress, *ignored}, only=only, debug=debug)
     report.places = lines
     if fix is not None:
         from wellfit.doctor.fix import check_fixable, source_code

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wellfit.doctor.batches import call, device_of, first_tensor, main_output, rows_of, taken_apart
+from wellfit.doctor.batches import call, call_with_parts, device_of, first_tensor, main_output, rows_of, taken_apart
 from wellfit.doctor.copies import NotExaminable, copied_loader, fresh, to_device
 from wellfit.doctor.examples import invented
 from wellfit.doctor.set_up import SetUp
@@ -145,10 +145,44 @@ def _sample(exam: Exam) -> Sample:
                 exam.output(exam.model(train=False), both[0])
             except Exception as error:
                 what = " ".join(str(error).split())[:120]
-                raise NotExaminable(f"the model does not run on a batch of {part} ({type(error).__name__}: {what})") from error
+                if part != "train_loader" or (seen := _as_trained(exam)) is None:
+                    raise NotExaminable(f"the model does not run on a batch of {part} ({type(error).__name__}: {what})") from error
+                both = seen, both[1]
             return Sample(*both, part)
         if (taken := time.monotonic() - began) > SECONDS:  # a large network is probed with fewer rows
             few = max(8, int(min(count, ROWS) * SECONDS / taken))
             both = rows_of(both, lambda t, few=few: t[:few], min(count, ROWS))  # type: ignore[misc]
         return Sample(both[0], both[1], part)
     return Sample(invented(exam.model(train=False)), None, "invented")
+
+
+class _Seen(BaseException):
+    """Ends a training at its first call of the model; no ``except Exception`` of the user's holds it up."""
+
+
+def _as_trained(exam: Exam) -> Any:
+    """The inputs that ``train_step`` or ``fit`` gives the model, which may prepare batches first; None if that cannot be seen."""
+    parts = exam.fresh()
+    seen: list[Any] = []
+
+    def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append(kwargs if kwargs and not args else args[0] if len(args) == 1 else args)
+        raise _Seen
+    parts.model.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        if parts.train_step is not None:
+            call_with_parts(parts.train_step, parts, batch=exam.batch(), step=0)
+        elif parts.fit is not None:
+            loaders = {part: exam.loader(part) for part in LOADERS if getattr(exam.set_up, part) is not None}
+            call_with_parts(parts.fit, parts, **loaders)
+    except _Seen:
+        pass
+    except Exception:
+        return None
+    if not seen:
+        return None
+    try:
+        exam.output(exam.model(train=False), seen[0])
+    except Exception:
+        return None
+    return seen[0]

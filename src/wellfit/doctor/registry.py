@@ -98,13 +98,15 @@ def registered() -> dict[str, Check]:
     return dict(sorted(_CHECKS.items()))
 
 
-def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[str] = ()) -> Report:
+def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[str] = (),
+            debug: bool = False) -> Report:
     """Run the checks. Nothing of the set-up is changed, nor is any random state.
 
     Args:
         set_up: what there is to examine.
         suppress: ids of checks that are left out.
         only: ids of the checks that are run; all if empty.
+        debug: let the exception of a check through instead of noting it.
 
     Raises:
         WellfitError: an id that no check has.
@@ -136,6 +138,8 @@ def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[s
         except NotExaminable as reason:
             report.skipped[id] = str(reason)
         except Exception as error:
+            if debug:
+                raise
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             failures.setdefault(what, []).append(id)
         else:

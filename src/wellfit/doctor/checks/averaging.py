@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from wellfit.doctor.batches import call, call_with_parts, device_of, taken_apart
-from wellfit.doctor.copies import to_device
+from wellfit.doctor.batches import call, call_with_parts
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.set_up import SetUp
@@ -100,9 +99,7 @@ def _averaged_once(exam: Exam, parts: SetUp) -> bool:
             for p in model.parameters():
                 p.add_(0.05 * torch.randn_like(p) * p.detach().abs().mean().clamp_min(1e-3))
             with contextlib.suppress(NotExaminable):
-                inputs = exam.sample().inputs if parts.train_loader is None else to_device(
-                    taken_apart(exam.batch(), model)[0], device_of(model))
-                call(model, inputs)
+                call(model, exam.sample().inputs)
             try:
                 update(model)
             except TypeError:

@@ -65,6 +65,12 @@ def _batch_is_second(exam: Exam, model: nn.Module) -> bool:
     return False
 
 
+def _compares_rows(exam: Exam) -> bool:
+    """Whether the output is a table of rows against rows, as of contrastive networks."""
+    sample = exam.sample()
+    return tuple(exam.output(exam.model(train=False), sample.inputs).shape) == (sample.rows, sample.rows)
+
+
 @check("batch-statistics-in-eval", severity="error", evidence="probe",
        why="A row's prediction depends on which rows it is evaluated with, so the metric depends on the batch size and the "
            "order, and a single row cannot be predicted at all.",
@@ -82,6 +88,8 @@ def batch_statistics_in_eval(exam: Exam) -> Iterator[Observed]:
                        + ("(eval() leaves them in train mode)" if left else "(they keep no running ones)"),
                        "model.eval()  # and do not override train() so that the norms stay in train mode" if left else
                        f"{type(modules[norms[0]]).__name__}(..., track_running_stats=True)  # or LayerNorm / GroupNorm")
+        return
+    if _compares_rows(exam):
         return
     yield Observed(type(model).__name__, said,
                    "x = F.batch_norm(x, self.running_mean, self.running_var, training=self.training)\n"

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from wellfit.doctor.batches import call, call_with_parts, device_of, taken_apart
-from wellfit.doctor.copies import to_device
+from wellfit.doctor.batches import call, call_with_parts
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.roles import named
@@ -69,9 +68,8 @@ def _moved(exam: Exam, trained: bool) -> tuple[dict[str, float], str]:
             call_with_parts(parts.train_step, parts, batch=exam.batch(), step=0)
             stepped, how = True, "one train_step"
     if not stepped:
-        inputs, _ = taken_apart(exam.batch(), model)
         with torch.no_grad():
-            call(model, to_device(inputs, device_of(model)))
+            call(model, exam.sample().inputs)
     return {n: float((_mean(m) - before[n]).abs().max()) for n, m in norms.items() if not torch.equal(_mean(m), before[n])}, how
 
 

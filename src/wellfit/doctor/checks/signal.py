@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wellfit.doctor.batches import call, device_of, first_tensor, taken_apart
-from wellfit.doctor.copies import to_device
+from wellfit.doctor.batches import call, first_tensor, taken_apart
 from wellfit.doctor.exam import Exam
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.roles import named
@@ -58,12 +57,12 @@ def dead_units(exam: Exam) -> Iterator[Observed]:
     for name, module in model.named_modules():
         if isinstance(module, nn.ReLU | nn.ReLU6):
             module.register_forward_hook(hook(name))
-    inputs, _ = taken_apart(exam.batch(), model)
-    rows = len(first) if (first := first_tensor(inputs)) is not None and first.dim() else 0
+    sample = exam.sample()
+    rows = sample.rows
     if rows < 16:
         return
     with torch.no_grad():
-        call(model, to_device(inputs, device_of(model)))
+        call(model, sample.inputs)
     bad = {n: d for n, d in dead.items() if d[0] > 0.5 * d[1] and d[1] >= 8}
     if bad:
         yield Observed(named(list(bad)), ", ".join(f"{n}: {d} of {all_} units" for n, (d, all_) in list(bad.items())[:4])

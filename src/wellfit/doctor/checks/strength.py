@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from wellfit.doctor.batches import call, main_output, taken_apart
+from wellfit.doctor.batches import call, main_output
 from wellfit.doctor.checks.decay import decay_effect
-from wellfit.doctor.copies import to_device
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.roles import Role, decay_of, roles
@@ -167,7 +166,8 @@ def _against_gradient(exam: Exam, budget: Budget) -> float | None:
         return None
     parts = exam.fresh()
     model = parts.model.train()
-    inputs, targets = to_device(taken_apart(exam.batch(), model), next(model.parameters()).device)
+    sample = exam.sample()
+    inputs, targets = sample.inputs, sample.targets
     out = call(model, inputs)
     try:
         loss = parts.criterion(out, targets)  # type: ignore[misc]

@@ -41,18 +41,18 @@ def _by_criterion(exam: Exam) -> Calls:
         raise NotExaminable("no train_loader")
     parts = exam.fresh()
     model = parts.model.train()
-    batch = to_device(exam.batch(), device_of(model))
-    inputs, targets = taken_apart(batch, model)
+    sample = exam.sample()
     with watching(model) as calls, torch.no_grad():
         if parts.criterion is None:
             with contextlib.suppress(TypeError):  # a model that is given the targets computes its own loss
+                batch = to_device(exam.batch(), device_of(model))
                 model(**batch) if isinstance(batch, dict) else None
             return calls
-        out = call(model, inputs)
+        out = call(model, sample.inputs)
         try:
-            parts.criterion(out, targets)
+            parts.criterion(out, sample.targets)
         except (TypeError, AttributeError, RuntimeError):
-            parts.criterion(main_output(out), targets)
+            parts.criterion(main_output(out), sample.targets)
     return calls
 
 
