@@ -116,7 +116,7 @@ def _history(data: str, json: bool) -> None:
     if json:
         from wellfit.search.rundir import to_json
 
-        sys.stdout.write(to_json(verdict.to_mapping()))
+        sys.stdout.write(to_json(verdict.to_dict()))
         return
     for line in words(verdict):
         typer.echo(line)
@@ -193,6 +193,8 @@ def _show(found: Diagnosis, page: Path, *, brief: bool) -> None:
         mark, style = _MARK[measured.level]
         table.add_row(Text(mark, style=style), Text(measured.title, style="bold" if measured.decided else ""), Text(measured.words))
     pieces.append(table)
+    if mapping["advice"]:
+        pieces += [Text(""), *(Text(f"  {step}") for step in mapping["advice"])]
     if found.prescriptions:
         pieces += [Text(""), Text("What would help", style="bold")]
         for one in found.prescriptions:

@@ -19,7 +19,7 @@ from wellfit.diagnosis.prescription import Prescription, prescribe
 from wellfit.diagnosis.signals import Signals, training_signals
 from wellfit.diagnosis.study import Study, study
 from wellfit.diagnosis.trial import Trial, try_out
-from wellfit.diagnosis.verdict import Verdict, judge
+from wellfit.diagnosis.verdict import Verdict, judge, rules
 from wellfit.diagnosis.views import views
 from wellfit.population.pool import Pool
 from wellfit.search.rundir import command_line, to_json, write_atomically
@@ -163,6 +163,7 @@ def _mapping(case: Case, found: Study, signals: Signals, verdict: Verdict, measu
                    "rows": {"train": found.facts["rows"], "judged": len(case.judged), "test": len(prepared.split.test)}},
         "verdict": {"cause": verdict.cause, "title": verdict.title, "confidence": verdict.confidence,
                     "because": describe.because(verdict, measured), "probabilities": dict(verdict.probabilities)},
+        "advice": list(rules()["causes"][verdict.cause]["advice"]),
         "signals": {n: s.to_mapping() for n, s in signals.found.items()},
         "measurements": [m.to_mapping() for m in measured],
         "prescriptions": [p.to_mapping() for p in prescriptions],

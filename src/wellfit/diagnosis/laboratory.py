@@ -206,7 +206,8 @@ class Laboratory:
         return max(1, round(self.case.settings.epochs / max(variant.share, 1e-9)))
 
     def _settings(self, hidden: tuple[int, ...] | None, epochs: int) -> Settings:
-        return replace(self.case.settings, epochs=epochs, **({"hidden": hidden} if hidden is not None else {}))
+        own = self.case.settings
+        return replace(own, epochs=epochs, hidden=own.hidden if hidden is None else hidden)
 
     def _folds(self, variant: Variant) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
         if variant.share >= 1:

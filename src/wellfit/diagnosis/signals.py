@@ -77,7 +77,8 @@ def training_signals(study: Study) -> Signals:
         signals.put("optimisation" if tamed else "broken", Signal(1.0, 0.0, tamed[0].name if tamed else "outputs not finite"))
         return signals
     signals.put("gap", _gap(study))
-    narrower, wider = [], []
+    narrower: list[Variant] = []
+    wider: list[Variant] = []
     for hidden, variant in study.widths.items():
         (narrower if sum(hidden) < sum(study.laboratory.case.settings.hidden) else wider).append(variant)
     steps = [*study.rates.values(), *study.lengths.values()]
