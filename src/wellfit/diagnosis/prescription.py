@@ -80,8 +80,8 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
                      "the step size decides how far training gets in its epochs") for v in found.rates.values()]
         changes += [(v, f"{v.epochs} epochs", {"epochs": v.epochs}, "the training loss was still falling")
                     for v in found.lengths.values()]
-        changes += [(v, v.name, {"hidden": list(v.hidden or ())}, "more units can represent more") for h, v in found.widths.items()
-                    if sum(h) > sum(case.settings.hidden)]
+        changes += [(v, v.name, {"hidden": list(v.hidden or ())}, "more units can represent more")
+                    for v in (*found.widths.values(), *found.larger) if sum(v.hidden or ()) > sum(case.settings.hidden)]
         changes += [(v, v.name, {"recipe": v.recipe.to_mapping()}, "what is held back cannot be fitted") for v in found.lighter]
         for variant, title, added, why in changes:
             gain = found.gain(variant)

@@ -23,8 +23,9 @@ RATE_FACTORS = (0.1, 10.0, 0.3, 3.0, 0.03, 30.0)
 SHARES = (0.5, 0.25, 0.125)
 _SEEDS = (0, 1, 2)
 _MORE = (1, 2)
-_LEAST_ROWS = 12           # of a part for the learning curve
+_LEAST_ROWS = 8            # of a part for the learning curve
 _NARROW, _WIDE, _WIDEST = 0.25, 4, 512
+_SMALL = 16                # a hidden layer of at most so many units may be what is too small
 _LONGER = 4
 _CONFIRMED = 2             # variants of a family that are trained again
 
@@ -36,6 +37,7 @@ class Study:
     Attributes:
         rates: factor on the learning rate -> variant.
         widths: hidden widths -> variant.
+        larger: a wider network with the first remedy: of a very small network, what it could become.
         lengths: factor on the epochs -> variant.
         lighter: variants with less regularization than the case.
         remedied: rule -> variant.
@@ -46,6 +48,7 @@ class Study:
     facts: Facts
     rates: dict[float, Variant] = field(default_factory=dict)
     widths: dict[tuple[int, ...], Variant] = field(default_factory=dict)
+    larger: list[Variant] = field(default_factory=list)
     lengths: dict[float, Variant] = field(default_factory=dict)
     lighter: list[Variant] = field(default_factory=list)
     remedied: dict[str, tuple[Remedy, Variant]] = field(default_factory=dict)
@@ -115,13 +118,18 @@ def _plan(found: Study) -> list[Variant]:
         found.lighter += [laboratory.variant(f"without {p.name}", recipe=case.recipe.without(p.name))
                           for p in case.recipe if len(case.recipe) > 1 and p.name not in _STRUCTURE]
     for share in SHARES:
-        if found.facts["rows"] * share < max(_LEAST_ROWS, 2 * found.facts["classes"]):
+        if found.facts["rows"] * share < max(_LEAST_ROWS, found.facts["classes"]):
             break
         parts = 2 if share > 0.25 else 1
         found.shares[share] = [laboratory.variant(f"{share:g} of the rows ({part + 1})", share=share, part=part)
                                for part in range(parts)]
     for hidden in _other_widths(case):
         found.widths[hidden] = laboratory.variant(f"widths {'-'.join(map(str, hidden))}", hidden=hidden)
+    if rules and case.settings.hidden and min(case.settings.hidden) <= _SMALL:
+        wide = (64, 64)
+        rule = next((r for r in rules if "dropout" in r.parts), rules[0])
+        found.larger = [laboratory.variant(f"widths 64-64 and {rule.id}", hidden=wide, recipe=rule.recipe(case.recipe),
+                                           learning_rate=min(case.learning_rate, 1e-3))]
     found.lengths = {float(_LONGER): laboratory.variant("four times as long", epochs=_LONGER * case.settings.epochs)}
     if isinstance(case.prepared.problem(case.settings, case.folds), Problem):
         found.shuffled = laboratory.variant("shuffled targets", shuffled=True)
@@ -131,7 +139,8 @@ def _plan(found: Study) -> list[Variant]:
     fewer = [v for s, vs in found.shares.items() if s < 0.5 for v in vs]
     narrower = [v for h, v in found.widths.items() if sum(h) < sum(case.settings.hidden)]
     wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
-    return [*remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *fewer, *rates[2:4], *remedied[2:4],
+    return [*remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *found.larger,
+            *fewer, *rates[2:4], *remedied[2:4],
             *narrower, *remedied[4:], *rates[4:], *found.lighter[1:],
             *([found.shuffled] if found.shuffled else []), *found.lengths.values()]
 
@@ -160,7 +169,7 @@ def _confirm(found: Study, end: float) -> None:
     laboratory = found.laboratory
     families: Sequence[Sequence[Variant]] = (
         list(found.rates.values()), [v for _, v in found.remedied.values()], found.lighter,
-        [*found.widths.values(), *found.lengths.values()])
+        [*found.widths.values(), *found.larger, *found.lengths.values()])
     again: list[Variant] = []
     for family in families:
         gains = [(g.value, v) for v in family if (g := found.gain(v)) is not None]
