@@ -126,7 +126,7 @@ def cross_validated(t: Table, rng: np.random.Generator) -> None:
             real = float(values[..., n:].mean())
             gaps[n, kind].append((generalization_gap(own, held, draws=300, seed=trial), real - float(np.nanmean(own))))
             held_rows = np.nansum(held, axis=1)
-            plain = paired_difference(held_rows, np.zeros_like(held_rows), draws=300, seed=trial)
+            plain = paired_difference(held_rows, np.zeros_like(held_rows), folds=count, draws=300, seed=trial)
             t.count(f"error, plain, {n} rows, {kind}", plain, real)
             table_of_pairs = np.zeros((count, n))
             for (a, b), value in zip(pairs, t.rows(kind, double, everything), strict=True):
@@ -158,6 +158,8 @@ def halves(t: Table, rng: np.random.Generator) -> None:
         shaped = predictions.reshape(4, 2, 300, -1)
         found = bias_variance(shaped if t.prepared.classes else shaped[..., 0], y[some], draws=300, seed=trial)
         t.count("variance, two halves", found.variance, variance)
+        one = bias_variance(shaped[:1] if t.prepared.classes else shaped[:1, ..., 0], y[some], draws=300, seed=trial)
+        t.count("variance, two halves once", one.variance, variance)
         t.count("bias and noise, two halves", found.bias, error - variance)
         t.hits[RATIO].append(found.variance.value / variance)
 
