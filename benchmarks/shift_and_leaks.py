@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from common import RESULTS, closed, environment, one_thread, table, verdict, words, write_json
+from scipy.stats import rankdata
 
 import wellfit as wf
 from wellfit.data import Preprocessor, load_table, read_frame
@@ -50,9 +51,10 @@ def splits(x: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]
     scaled, = standardized(x)
     found = {"random": (order[len(x) // 4:], order[:len(x) // 4])}
     principal = scaled @ np.linalg.svd(scaled[rng.permutation(len(x))[:1000]], full_matrices=False)[2][0]
-    widest = [c for c in rng.permutation(x.shape[1]) if len(np.unique(x[:, c])) > 10] or [int(np.argmax(x.std(axis=0)))]
-    for name, along in (("principal", principal), ("feature", x[:, widest[0]])):
-        rank = along.argsort().argsort() / len(x) - 0.5
+    spread = [c for c in rng.permutation(x.shape[1]) if np.unique(x[:, c], return_counts=True)[1].max() < 0.5 * len(x)]
+    feature = spread[0] if spread else int(np.argmax(x.std(axis=0)))
+    for name, along in (("principal", principal), ("feature", x[:, feature])):
+        rank = rankdata(along) / len(x) - 0.5  # equal values have equal ranks
         chosen = rng.random(len(x)) < 0.5 / (1 + np.exp(-8 * rank))
         found[name] = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     return found

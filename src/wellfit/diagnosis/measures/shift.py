@@ -189,8 +189,8 @@ def consequence(inputs: np.ndarray, y: np.ndarray, other: np.ndarray, other_y: n
     half = 1.96 * float(np.sqrt(inside.var() / len(inside) + outside.var() / len(outside)))
     w = np.ones(len(first)) if weights is None else np.nan_to_num(weights[first], nan=0.0)
     w = w if w.sum() > 0 else np.ones(len(first))
-    return Consequence(float(inside.mean()), float(outside.mean()), gap, gap - half, gap + half, float((w * inside).sum() / w.sum()),
-                       float(w.sum() ** 2 / (w**2).sum()))
+    weighted, effective = float((w * inside).sum() / w.sum()), float(w.sum() ** 2 / (w**2).sum())
+    return Consequence(float(inside.mean()), float(outside.mean()), gap, gap - half, gap + half, weighted, effective)
 
 
 def shifted_sentence(test: TwoSample, features: Sequence[FeatureShift] = (), cost: Consequence | None = None) -> str:
