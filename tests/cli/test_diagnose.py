@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cli.conftest import Done, iris
 
 Command = Callable[..., Done]
@@ -64,4 +65,4 @@ def test_a_history_alone(wellfit: Command, tmp_path: Path) -> None:
     done = wellfit("diagnose", path)
     assert done.status == 0 and "verfit" in done.out
     as_json = wellfit("diagnose", path, "--json")
-    assert json.loads(as_json.out)["cause"] == "overfits"
+    assert json.loads(as_json.out)["verdict"]["cause"] == "overfits"

@@ -14,7 +14,7 @@ from torch import nn
 
 import wellfit as wf
 
-QUICK = {"hidden": [16], "epochs": 12, "batch_size": 16, "budget": "30s", "workers": 1}
+QUICK = {"hidden": [16], "epochs": 12, "batch_size": 16, "budget": "10s", "workers": 1}
 
 
 def cells() -> pd.DataFrame:
@@ -61,7 +61,8 @@ def test_a_network_with_dropout_before_its_norm() -> None:
 
 
 def test_the_same_seed_measures_the_same() -> None:
-    first, second = (wf.diagnose(cells(), "target", hidden=[4], epochs=3, batch_size=32, budget="60s", seed=3, workers=1) for _ in "ab")
+    first, second = (wf.diagnose(cells(), "target", hidden=[4], epochs=3, batch_size=32, budget="10s", seed=3, workers=1)
+                     for _ in "ab")
     a, b = first.mapping["signals"], second.mapping["signals"]
     shared = set(a) & set(b)
     assert "gap" in shared

@@ -167,7 +167,7 @@ def _mapping(case: Case, found: Study, signals: Signals, verdict: Verdict, measu
         "signals": {n: s.to_mapping() for n, s in signals.found.items()},
         "measurements": [m.to_mapping() for m in measured],
         "prescriptions": [p.to_mapping() for p in prescriptions],
-        "curves": describe.curves(found), **describe.scans(found),
+        "curves": describe.curves(found), **describe.scans(found), **describe.parts(found),
         "left_out": found.left_out,
         "cost": {"seconds": seconds, "trainings": found.laboratory.trainings}}
     if trial is not None:

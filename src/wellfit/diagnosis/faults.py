@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,8 +50,9 @@ def in_training(found: Study) -> list[Fault]:
 
 def _more_data(found: Study) -> Fault:
     """The learning curve over training size, carried on to twice as many rows."""
-    curve = _curve(found)
-    if curve is None:
+    judge = found.laboratory.contributions
+    curve, of_merit = _curve(found, judge.error), _curve(found, judge.merit)
+    if curve is None or of_merit is None:
         return Fault()
     rows = found.facts["rows"]
     share = curve.share
@@ -65,20 +66,19 @@ def _more_data(found: Study) -> Fault:
                                   "fit": {"n": ahead.tolist(), "error": middle.tolist(), "low": low.tolist(),
                                           "high": high.tolist()},
                                   "twice": curve.to_dict()}}
-    error = (curve.expected_gain.high - curve.expected_gain.low) / (2 * 1.96) / max(curve.errors[-1], 1e-12)
-    gain = curve.expected_gain.value / max(curve.errors[-1], 1e-12)
+    expected, today = of_merit.expected_gain, max(float(of_merit.errors[-1]), 1e-12)
+    gain, error = expected.value / today, (expected.high - expected.low) / (2 * 1.96) / today
     return Fault(Measurement("data", "What twice the data would gain", share.value, "share", words,
                              (share.low, share.high), level), {"data": Signal(gain, error, "the learning curve")}, details)
 
 
-def _curve(found: Study) -> LearningCurve | None:
-    judge = found.laboratory.contributions
-    sizes, errors = [found.facts["rows"]], [[judge.merit(p[None]) for p in found.base.judged[:1]]]
+def _curve(found: Study, of: Callable[[np.ndarray], float]) -> LearningCurve | None:
+    sizes, errors = [found.facts["rows"]], [[of(p[None]) for p in found.base.judged[:1]]]
     for share, variants in found.shares.items():
         outcomes = [o for v in variants if (o := found.outcome(v)) is not None and o.finite]
         if outcomes:
             sizes.append(round(found.facts["rows"] * share))
-            errors.append([judge.merit(o.judged[:1]) for o in outcomes])
+            errors.append([of(o.judged[:1]) for o in outcomes])
     if len(sizes) < 3:
         return None
     table = np.full((len(sizes), max(map(len, errors))), np.nan)
