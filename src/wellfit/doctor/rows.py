@@ -28,11 +28,11 @@ class Source:
     """Where a loader's rows come from.
 
     Attributes:
-        data: the data set below all subsets.
+        base: the data set below all subsets.
         indices: of its rows that the loader gives.
     """
 
-    data: Any
+    base: Any
     indices: np.ndarray
 
 
@@ -142,7 +142,7 @@ def _values(exam: Exam, part: str, loader: Any) -> Iterator[Any]:
             yield from (taken_apart(loader.dataset[int(i)], model)[0] for i in indices)
             return
         below = source(exam, part)
-        arrays = raw_arrays(below.data) if below is not None else []
+        arrays = raw_arrays(below.base) if below is not None else []
         if below is not None and arrays:
             yield from (arrays[0][int(i)] for i in below.indices)
             return

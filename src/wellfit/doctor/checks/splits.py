@@ -44,7 +44,7 @@ def overlapping_splits(exam: Exam) -> Iterator[Observed]:
     for number, left in enumerate(present):
         for right in present[number + 1:]:
             a, b = sources[left], sources[right]
-            if a is not None and b is not None and a.data is b.data:
+            if a is not None and b is not None and a.base is b.base:
                 common = np.intersect1d(a.indices, b.indices)
                 if len(common):
                     yield Observed(f"{left} and "
