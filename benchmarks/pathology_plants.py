@@ -40,6 +40,7 @@ class Planted:
         test: a test table that is given with it.
         judged: the rows of the truth; None: the hidden rows.
         cures, rivals: see above.
+        needed: beside the best cure, what has to gain by more than the margin as well.
         inflated: the harm is a score that new rows do not bear out: no cures.
         network: "table", or "dropout_before_norm" for a network of one's own.
         units: column whose equal values are one unit, where rows are not independent.
@@ -50,6 +51,7 @@ class Planted:
     rivals: dict[str, Arm] = field(default_factory=dict)
     test: pd.DataFrame | None = None
     judged: pd.DataFrame | None = None
+    needed: dict[str, Arm] = field(default_factory=dict)
     inflated: bool = False
     network: str = "table"
     units: str | None = None
@@ -155,7 +157,8 @@ def excess_width(found: DataSet, parts: Parts, base: SetUp, seed: int) -> Plante
 def scarce(found: DataSet, parts: Parts, base: SetUp, seed: int) -> Planted:
     rows = sample(parts.visible, found.scarce, seed)
     rivals = _on(rows, {**singles(base, regression=found.regression), **widths(base), **rates(base, (1 / 3, 3))})
-    return Planted(Arm(rows, base), {"all data": Arm(joined(parts.visible, parts.reserve), base)}, rivals)
+    twice = {"twice the data": Arm(with_more(rows, parts.visible), base)}
+    return Planted(Arm(rows, base), {"all data": Arm(joined(parts.visible, parts.reserve), base)}, rivals, needed=twice)
 
 
 def _spoiled(spoil: Callable[[SetUp, int], SetUp], *others: str) -> Plant:
