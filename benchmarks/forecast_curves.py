@@ -60,14 +60,18 @@ def trained(pool: Pool, prepared: PreparedTable, sets: list[np.ndarray], test: n
     return np.stack(out).astype(np.float64)
 
 
-def curves(folder: Path, only: list[str] | None, seeds: list[int], pool: Pool) -> Iterator[dict[str, Any]]:
-    """One curve per table, seed, base size m and metric: errors (4, R) at m/8 .. m, and those at 2m, which are the truth.
+def curves(folder: Path, only: list[str] | None, seeds: list[int], pool: Pool, done: set[tuple[str, int]]
+           ) -> Iterator[dict[str, Any]]:
+    """One curve per table, seed (those not ``done``), base size m and metric: errors (4, R) at m/8 .. m, and at 2m,
+    which are the truth.
 
     The m rows stand for all a user has: smaller sets are drawn from them, and only seeds differ at m itself. The next m rows are
     what twice the data would bring.
     """
     for name, source, target, task, group in tables(folder, only):
         for seed in seeds:
+            if (name, seed) in done:
+                continue
             began = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

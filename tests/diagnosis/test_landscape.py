@@ -179,6 +179,63 @@ def test_the_built_in_network_as_a_module(skip: bool) -> None:
     assert not any("running" in n for n, _ in module.named_parameters())
 
 
+class Encoder(nn.Module):
+    def __init__(self, kind: str):
+        super().__init__()
+        self.body = (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True) if kind == "transformer"
+                     else nn.LSTM(8, 8, batch_first=True))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.body(x)
+        return self.head((out[0] if isinstance(out, tuple) else out).mean(1))
+
+
+@pytest.mark.parametrize("kind", ["transformer", "lstm"])
+def test_networks_whose_fast_forms_have_no_second_derivative(kind: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Encoder(kind).double()
+    of = Surface(module, numbers(6, 5, 8), torch.arange(6) % 3)
+    weights = of.weights
+    v = {n: numbers(*w.shape, seed=k) for k, (n, w) in enumerate(weights.items())}
+    exact = of.curvature_times(weights, v)
+    up, down = (of.gradient({n: w + t * v[n] for n, w in weights.items()}) for t in (1e-5, -1e-5))
+    for name in weights:
+        torch.testing.assert_close(exact[name], (up[name] - down[name]) / 2e-5, rtol=1e-3, atol=1e-6)
+
+
+def test_an_operation_without_a_second_derivative_is_named() -> None:
+    class Stop(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> Tensor:
+            raise RuntimeError("derivative for aten::fused_backward is not implemented")
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> Tensor:
+            return Stop.apply(slope)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return Once.apply(self.layer(x))
+
+    with pytest.raises(WellfitError, match="second derivative"):
+        trace(Surface(Net(), numbers(6, 4), torch.arange(6) % 3))
+
+
 def test_a_loss_without_rows_is_refused() -> None:
     with pytest.raises(WellfitError, match="each row"):
         Surface(network(), numbers(6, 4), torch.arange(6) % 3, nn.CrossEntropyLoss()).value(surface().weights)

@@ -51,7 +51,7 @@ def test_images_and_missing_cells() -> None:
 def test_chance_within_smooth_data_is_about_the_stated_one() -> None:
     rng = np.random.default_rng(3)
     found = near_copies(rng.random((4000, 5)), rng.random((4000, 5)), rare=0.01)
-    assert found.share < 0.08 and abs(found.excess) < 0.02
+    assert found.share < 0.04 and abs(found.excess) < 0.02
     assert 3.5 < found.dimension < 6.0
 
 

@@ -10,6 +10,7 @@ from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.measurement import Level, Measurement, between, percent
 from wellfit.diagnosis.measures.bias_variance import bias_variance
 from wellfit.diagnosis.measures.gap import generalization_gap
+from wellfit.diagnosis.measures.memorization import memorization
 from wellfit.diagnosis.signals import Signals
 from wellfit.diagnosis.study import Study
 from wellfit.diagnosis.verdict import Verdict, rules
@@ -103,11 +104,12 @@ def _memorization(study: Study) -> Measurement | None:
     outcome = study.outcome(study.shuffled) if study.shuffled is not None else None
     if outcome is None or not outcome.finite:
         return None
-    real, random = study.base.history["train_loss"], outcome.history["train_loss"]
-    if not real or not np.isfinite([real[-1], random[-1], random[0]]).all():
+    histories = [h["train_loss"] for h in study.base.histories[: len(outcome.histories)]]
+    shuffled = [h["train_loss"] for h in outcome.histories]
+    if len({len(h) for h in (*histories, *shuffled)}) != 1 or not np.isfinite([*histories, *shuffled]).all():
         return None
-    start = max(random[0], real[0])
-    memory = float(np.clip((start - random[-1]) / max(start - real[-1], 1e-9), 0, 1))
+    chance = max(max(h[0] for h in shuffled), 1e-9)
+    memory = memorization(np.array(histories), np.array(shuffled), chance).final.value
     level: Level = "alarm" if memory > 0.8 else "notice" if memory > 0.4 else "good"
     return Measurement("memorization", "Memorization", memory, "share",
                        f"With targets exchanged at random the same training still reaches {percent(memory)} of the fit: so much "

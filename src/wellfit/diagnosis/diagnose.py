@@ -20,6 +20,7 @@ from wellfit.diagnosis.signals import Signals, training_signals
 from wellfit.diagnosis.study import Study, study
 from wellfit.diagnosis.trial import Trial, try_out
 from wellfit.diagnosis.verdict import Verdict, judge
+from wellfit.diagnosis.views import views
 from wellfit.population.pool import Pool
 from wellfit.search.rundir import command_line, to_json, write_atomically
 from wellfit.search.settings import Budget
@@ -128,11 +129,14 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
             for name, signal in fault.signals.items():
                 signals.put(name, signal)
         verdict = judge(signals, seed)
+        tell("looking at the network")
+        shown = views(found)
         prescriptions = prescribe(found, verdict)
         trial = try_out(laboratory, prescriptions[0], tell) if try_ and prescriptions else None
-    measured = _decisive_first([*(f.measurement for f in (*of_data, *of_training) if f.measurement is not None),
+    looked = [*of_data, *of_training, *shown]
+    measured = _decisive_first([*(f.measurement for f in looked if f.measurement is not None),
                                 *describe.measurements(found, signals)], verdict)
-    mapping = _mapping(case, found, signals, verdict, measured, prescriptions, trial, [*of_data, *of_training], _now() - begun)
+    mapping = _mapping(case, found, signals, verdict, measured, prescriptions, trial, looked, _now() - begun)
     path = None
     if out is not None:
         path = Path(out)

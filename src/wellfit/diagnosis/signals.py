@@ -47,7 +47,8 @@ class Signals:
     found: dict[str, Signal] = field(default_factory=dict)
 
     def put(self, name: str, signal: Signal | None) -> None:
-        if signal is not None:
+        """Keep a signal; of two of one name the stronger."""
+        if signal is not None and (name not in self.found or signal.value > self.found[name].value):
             self.found[name] = signal
 
     def value(self, name: str) -> float:

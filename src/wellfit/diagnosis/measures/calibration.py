@@ -90,7 +90,7 @@ def calibration(probabilities: np.ndarray, y: np.ndarray, *, bins: int | None = 
     drawn = np.stack([counts @ layer for layer in sums])
     effective = n / (seeds * n)  # networks judge the same rows: S answers for a row are no S rows
     square = around(float(_square(one, effective)), float(_square(drawn, effective).var(ddof=1)) * n / (n - 1))
-    error = Estimate(*(_root(v) for v in (square.value, square.low, square.high)))
+    error = Estimate(_root(square.value), _root(square.low), _root(square.high))
     surer = confidence.mean(axis=0) - right.mean(axis=0)
     per_row = counts @ surer / counts.sum(axis=1)
     losses = _tempered(p, y)

@@ -114,8 +114,8 @@ def dynamics(train_loss: Sequence[float] | np.ndarray, validation_loss: Sequence
     tail = log[-max(4, n // 3):]
     slope = _slope(tail)
     ahead = max(1, n // 5)
-    falling = Estimate(*(1 - math.exp(min(50.0, ahead * v)) for v in (slope.value, slope.high, slope.low)),
-                       slope.standard_error * ahead)
+    fall, low, high = (1 - math.exp(min(50.0, ahead * v)) for v in (slope.value, slope.high, slope.low))
+    falling = Estimate(fall, low, high, slope.standard_error * ahead)
     swing = log - _running_median(log)
     learned = math.nan if chance is None or not finite else 1 - end / max(chance, _TINY)
     best, overfit, gap = _validation(held, end) if held is not None and finite else (None, Estimate(*[math.nan] * 3), math.nan)

@@ -24,7 +24,7 @@ class NearCopies:
         within: share of reference rows with a near copy among the other reference rows.
         excess, excess_low, excess_high: share - within, and its 95% interval (Newcombe 1998, of two Wilson intervals). Data that
             repeat themselves everywhere have a large share, but no excess; copies put into the test part have one.
-        expected: the nominal share that chance gives in evenly spread data of this dimension; uneven data have more, see ``within``.
+        expected: the nominal share that chance gives in evenly spread data of this dimension; uneven data have more (``within``).
         dimension: intrinsic dimension of the reference rows.
         rows, copies: the queries found and the reference row each is a copy of, the closest first.
         found: whether copies were put across the split: the excess is at least 0.01 and its 99.7% interval lies above zero.
@@ -137,14 +137,17 @@ def nearest(known: np.ndarray, asked: np.ndarray, k: int, *, own: np.ndarray | N
 
 
 def _dimension(distances: np.ndarray) -> float:
-    """Median over the rows of Levina and Bickel's estimate from the second neighbour on."""
-    if distances.shape[1] < 4:
-        return 2.0
+    """Median over the rows of Levina and Bickel's estimate from the second neighbour on.
+
+    The logs of r_k / r_j for j = 2 ... k - 1 have the mean ((k - 2) - (1/2 + ... + 1/(k - 1))) / (d · (k - 2)).
+    """
+    k = distances.shape[1]
     usable = distances[distances[:, 1] > 0][:, 1:]
-    if len(usable) == 0:
-        return 1.0
-    mean = np.log(usable[:, -1:] / usable[:, :-1]).mean(axis=1)
-    return float(np.clip(1 / max(float(np.median(mean)), 1e-3), 1.0, 1000.0))
+    if k < 4 or len(usable) == 0:
+        return 2.0
+    mean = float(np.median(np.log(usable[:, -1:] / usable[:, :-1]).mean(axis=1)))
+    expected = 1 - sum(1 / i for i in range(2, k)) / (k - 2)
+    return float(np.clip(expected / max(mean, 1e-3), 1.0, 1000.0))
 
 
 def _chance(distances: np.ndarray, dimension: float) -> np.ndarray:

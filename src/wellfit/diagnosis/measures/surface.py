@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wellfit.core.errors import WellfitError
 from wellfit.population.inference import Network
@@ -98,19 +99,33 @@ class Surface:
         return total
 
     def curvature_times(self, weights: Weights, vector: Weights) -> Weights:
-        """H·v, with the Hessian H of L at w: the gradient of gᵀv (Pearlmutter 1994)."""
+        """H·v, with the Hessian H of L at w: the gradient of gᵀv (Pearlmutter 1994).
+
+        Raises WellfitError for a network with an operation that can be differentiated only once.
+        """
+        # fused attention and cuDNN's recurrent layers have no second derivative; their plain forms do
+        with as_it_was(self.module), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+            try:
+                return self._curvature_times(weights, vector)
+            except (RuntimeError, NotImplementedError) as error:
+                if "derivative" not in str(error) and "backward" not in str(error):
+                    raise
+                raise WellfitError("The curvature of this network cannot be computed: an operation has no second derivative.",
+                                   received=str(error).splitlines()[0], expected="operations that can be differentiated twice",
+                                   action="look at sharpness and lines, which need first derivatives only") from error
+
+    def _curvature_times(self, weights: Weights, vector: Weights) -> Weights:
         free = {n: w.clone().requires_grad_() for n, w in weights.items()}
         total = {n: torch.zeros_like(w) for n, w in weights.items()}
-        with as_it_was(self.module), torch.enable_grad():
-            for x, y in self._chunks():
-                loss = self._losses(free, x, y).sum() / len(self.targets)
-                slopes = torch.autograd.grad(loss, list(free.values()), create_graph=True, allow_unused=True)
-                along = sum(((g * v).sum() for g, v in zip(slopes, vector.values(), strict=True) if g is not None),
-                            torch.zeros((), dtype=loss.dtype))
-                if not along.requires_grad:  # linear in every weight: no curvature
-                    continue
-                for name, part in zip(free, torch.autograd.grad(along, list(free.values()), allow_unused=True), strict=True):
-                    total[name] += 0 if part is None else part
+        for x, y in self._chunks():
+            loss = self._losses(free, x, y).sum() / len(self.targets)
+            slopes = torch.autograd.grad(loss, list(free.values()), create_graph=True, allow_unused=True)
+            along = sum(((g * v).sum() for g, v in zip(slopes, vector.values(), strict=True) if g is not None),
+                        torch.zeros((), dtype=loss.dtype))
+            if not along.requires_grad:  # linear in every weight: no curvature
+                continue
+            for name, part in zip(free, torch.autograd.grad(along, list(free.values()), allow_unused=True), strict=True):
+                total[name] += 0 if part is None else part
         return total
 
 

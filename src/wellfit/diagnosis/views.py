@@ -1,0 +1,86 @@
+"""Views of the trained network of a case: calibration, the loss around its weights, smoothness in its inputs.
+
+None of them decides. They show what a cause looks like, and what a remedy changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from wellfit.diagnosis.faults import Fault
+from wellfit.diagnosis.laboratory import Outcome
+from wellfit.diagnosis.measurement import Level, Measurement, between, percent
+from wellfit.diagnosis.measures.boundary import smoothness
+from wellfit.diagnosis.measures.calibration import calibration
+from wellfit.diagnosis.measures.landscape import line, plane, sharpness
+from wellfit.diagnosis.measures.surface import Surface, module_of
+from wellfit.diagnosis.study import Study
+from wellfit.population.inference import Network
+from wellfit.search.prepare import PreparedTable
+
+_ROWS = 384
+_LARGEST = 2_000_000  # parameters of a network whose landscape is drawn
+
+
+def views(found: Study) -> list[Fault]:
+    """What can be shown of this case; none of it gives a signal."""
+    if not found.base.finite:
+        return []
+    return [*_calibration(found), *_surface(found)]
+
+
+def _calibration(found: Study) -> list[Fault]:
+    scorer = found.laboratory.contributions.scorer
+    if scorer.classes == 0 or scorer.own is not None or len(scorer.y) < 50:
+        return []
+    result = calibration(found.base.judged, scorer.y)
+    sure = result.overconfidence
+    level: Level = "alarm" if result.error.low > 0.05 else "notice" if result.error.low > 0.02 else "good"
+    how = "surer than it is right" if sure.low > 0 else "less sure than it is right" if sure.high < 0 else "as sure as it is right"
+    words = (f"confidence and accuracy differ by {percent(result.error.value)}; it is {how} on rows it did not learn from "
+             f"(best temperature {result.temperature.value:.2g}).")
+    bins = [{"confidence": float(c), "accuracy": float(a), "count": int(n)}
+            for c, a, n in zip(result.confidence, result.accuracy, result.rows, strict=True) if n]
+    return [Fault(Measurement("calibration", "Calibration", result.error.value, "share", words, (result.error.low, result.error.high),
+                              level), {}, {"calibration": {"bins": bins, "ece": result.plain, "error": result.error.value,
+                                                           "temperature": result.temperature.value}})]
+
+
+def _surface(found: Study) -> list[Fault]:
+    case = found.laboratory.case
+    prepared, outcome = case.prepared, found.base
+    if not isinstance(prepared, PreparedTable) or outcome.weights is None or prepared.parameters(case.settings) > _LARGEST:
+        return []
+    surface = _around(prepared, found, outcome)
+    flat = sharpness(surface, seed=case.seed)
+    base = surface.value(surface.weights)
+    along = line(surface, seed=case.seed)
+    around = plane(surface, points=13, seed=case.seed)
+    bend = smoothness(surface, seed=case.seed)
+    what = "labels flip" if prepared.classes else "outputs change"
+    return [
+        Fault(Measurement("sharpness", "Sharpness", flat.value, "loss",
+                          f"the training loss rises from {base:.3g} by at most {flat.value:.3g} when every weight moves by 5% of its "
+                          "size.",
+                          (flat.low, flat.high), "notice" if flat.value > max(base, 0.1) else "good"), {},
+              {"landscape": {"line": {"alpha": along.distances.tolist(), "loss": along.losses.mean(axis=0).tolist()},
+                             "plane": {"x": around.distances.tolist(), "y": around.distances.tolist(),
+                                       "loss": around.losses.tolist()}}}),
+        Fault(Measurement("smoothness", "Smoothness of the boundary" if prepared.classes else "Smoothness", bend.change.value, "share",
+                          f"{percent(bend.change.value, 1)} of the {what} when inputs are moved by a tenth of their spread "
+                          f"({between(bend.change.low, bend.change.high, 1)}).", (bend.change.low, bend.change.high),
+                          "notice" if prepared.classes and bend.change.value > 0.05 else "good"))]
+
+
+def _around(prepared: PreparedTable, found: Study, outcome: Outcome) -> Surface:
+    """The loss of the first network on some of the rows that it learned from."""
+    case = found.laboratory.case
+    assert outcome.weights is not None
+    network = Network(prepared.spec(case.settings), outcome.weights, "skip_connections" in case.recipe)
+    train = case.folds[0][0]
+    rows = np.sort(np.random.default_rng(case.seed).permutation(train)[:_ROWS])
+    targets: Any = torch.from_numpy(prepared.targets[rows])
+    return Surface(module_of(network), torch.from_numpy(prepared.inputs[rows]), targets)
