@@ -14,7 +14,8 @@ larger than 1.64 standard errors and than a margin: 5% of the merit, at least 0.
   twice the sample gains more than the margin.
 - too much decay or dropout, learning rates: the sound set-up gains, and more than another width, another learning rate (where that
   is not the fault) or more data do for the spoiled one.
-- too small: a wider network gains, and more than other learning rates, longer training or more data do for the small one.
+- too small: a wider network, with everything else the same or at a tenth of the learning rate, gains, and more than other learning
+  rates, longer training or more data do for the small one.
 - shift: rows from where the test comes from gain on it, put in place of as many that were learned from, and more than more data do.
 - dropout before batch norm: the same dropout after the last normalisation gains.
 
@@ -41,7 +42,7 @@ from pathology_plants import PLANTS, Planted, rates, singles, widths
 import wellfit as wf
 
 SURE = 1.64
-VERSIONS = {"scarce_data": 2}  # of a planting and its criterion, 1 where there is none: what was measured before counts no more
+VERSIONS = {"scarce_data": 2, "capacity_too_small": 2, "leak_group": 2}  # of a planting and its criterion, 1 where there is none: what was measured before counts no more
 Found = dict[str, Any]
 
 

@@ -93,6 +93,8 @@ def test_units_share_a_label_and_are_near_copies(rows: ModuleType, digits: Any) 
         assert len(spoiled) == 4 * groups.ngroups and groups.ngroups >= 60
         assert (groups["target"].nunique() == 1).all()
         features = spoiled.drop(columns=["unit", "target"])
+        fresh = rows.unit_names(200, seed, taken=groups.ngroups)
+        assert len(set(fresh)) == 200 and not set(fresh) & set(spoiled["unit"])
         assert groups[list(features)].std().mean().mean() < 0.3 * features.std().mean()
 
 
