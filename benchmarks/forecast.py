@@ -29,7 +29,7 @@ from wellfit.population.pool import Pool
 
 OWN, BESIDE = ("balanced_accuracy", "rmse"), ("log_loss",)
 PRIORS = {f"shared {s:g}, misfit {m:g}, steadiness {t:g}": Prior(shared=s, misfit=m, steadiness=t)
-          for s, m, t in itertools.product((0.0, 0.35, 0.7), (0.01, 0.02, 0.04), (0.4, 0.6))}
+          for s, m, t in itertools.product((0.0, 0.3, 0.6), (0.01, 0.02, 0.04), (0.4, 0.6))}
 COVERAGE, CHECKS = (0.85, 0.97), 60
 SHOWN = ("coverage", "gain_coverage", "above", "below", "width", "gain")
 

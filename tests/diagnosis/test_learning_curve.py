@@ -105,3 +105,12 @@ def test_what_is_no_curve_is_refused() -> None:
         learning_curve([10, 20, 40], -np.ones((3, 3)))
     with pytest.raises(WellfitError, match="from 0 up"):
         learning_curve([10, 20, 40], np.full((3, 3), np.nan))
+
+
+def test_two_runs_that_agree_by_chance_are_no_proof() -> None:
+    """Three sizes, one with two replicates that happen to be equal: the interval stays as wide as usual scatter asks for."""
+    curve = 0.1 + 2.0 * SIZES[1:] ** -0.5
+    table = np.full((3, 2), np.nan)
+    table[:, 0], table[1, 1] = curve, curve[1]
+    found = learning_curve(SIZES[1:], table)
+    assert found.error.high - found.error.low > 0.05 * found.errors[-1]

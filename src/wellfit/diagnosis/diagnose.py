@@ -11,7 +11,7 @@ from typing import Any
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.recipe import Recipe
-from wellfit.diagnosis import describe, faults
+from wellfit.diagnosis import describe, faults, leaks, soundness
 from wellfit.diagnosis.case import Case, open_case
 from wellfit.diagnosis.laboratory import Laboratory
 from wellfit.diagnosis.measurement import Measurement
@@ -120,11 +120,11 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
     with Pool(workers) as pool:
         laboratory = Laboratory(case, pool, tell)
         tell("looking for faults in the data")
-        of_data = faults.in_data(case)
+        of_data = [*leaks.in_data(case), *soundness.in_set_up(case)]
         end = begun + allowed * (1 - _TRIAL_SHARE * try_)
         found = study(laboratory, end - _now())
         signals = training_signals(found)
-        of_training = faults.in_training(found)
+        of_training = [*leaks.in_training(found), *faults.in_training(found)]
         for fault in (*of_data, *of_training):
             for name, signal in fault.signals.items():
                 signals.put(name, signal)

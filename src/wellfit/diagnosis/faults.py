@@ -22,14 +22,11 @@ from wellfit.diagnosis.measures.label_noise import (
     residual_outliers,
 )
 from wellfit.diagnosis.measures.learning_curve import LearningCurve, learning_curve
-from wellfit.diagnosis.measures.near_copies import near_copies
 from wellfit.diagnosis.signals import Signal
 from wellfit.diagnosis.study import Study
 
-_CERTAIN = 2.0
 _FOREST_ROWS, _SUSPECTS, _JUDGES = 20_000, 200, 3
-_COPIED_ROWS, _FEW_COPIES = 30_000, 0.01
-_FLATTERED = 0.05  # share of the error that copies hide, from which on they are called a leak
+_SEEN = 0.01  # lower end of the share of wrong labels from which on it is no accident
 
 
 @dataclass(frozen=True)
@@ -41,64 +38,11 @@ class Fault:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def in_data(case: Case) -> list[Fault]:
-    """What can be seen without training."""
-    return [_leaks(case)]
-
-
 def in_training(found: Study) -> list[Fault]:
     """What the trained networks show."""
     if not found.base.finite:
         return []
-    return [_copies(found), _more_data(found), _label_noise(found)]
-
-
-_LEAKS = {"leak_column": "column"}
-
-
-def _leaks(case: Case) -> Fault:
-    """Columns that tell the target: what reading the data found."""
-    notes = [n for n in case.prepared.notes if n.code in _LEAKS and n.level == "warning"]
-    if not notes:
-        return Fault()
-    words = " ".join(n.message for n in notes)
-    return Fault(Measurement("leak", "Leakage", float(len(notes)), "findings", words, None, "alarm"),
-                 {"leak": Signal(_CERTAIN, 0.1, notes[0].code)},
-                 {"leaks": [{"kind": _LEAKS[n.code], "what": n.message, "measured": n.message} for n in notes]})
-
-
-def _copies(found: Study) -> Fault:
-    """Rows that were judged and have a near copy among the rows learned from, and how much they flatter the score.
-
-    Rows may resemble each other by nature; what counts is that those with a copy are predicted better than the others.
-    """
-    case, judge = found.laboratory.case, found.laboratory.contributions
-    inputs = inputs_of(case, judge.rows) if len(judge.rows) <= _COPIED_ROWS else None
-    if inputs is None or judge.scorer.own is not None:
-        return Fault()
-    copied = np.zeros(len(judge.rows), dtype=bool)
-    place = {int(row): i for i, row in enumerate(judge.rows)}
-    start = 0
-    for train, validation in case.folds:
-        known = inputs_of(case, train)
-        assert known is not None
-        near = near_copies(known, inputs[start:start + len(validation)], seed=case.seed)
-        copied[[place[int(validation[r])] for r in near.rows]] = True
-        start += len(validation)
-    share = float(copied.mean())
-    merits = np.mean([judge.merits(p) for p in found.base.judged], axis=0)
-    if share < _FEW_COPIES or share > 0.95:
-        return Fault()
-    counts = judge.resamples * judge.weights
-    rest = (counts[:, ~copied] @ merits[~copied]) / np.maximum(counts[:, ~copied].sum(axis=1), 1e-12)
-    flattered = 1 - (counts @ merits / counts.sum(axis=1)) / np.maximum(rest, 1e-12)
-    value, spread = float(flattered.mean()), float(flattered.std())
-    words = (f"{percent(share, 1)} of the judged rows have a near copy among the rows learned from; without them the error is "
-             f"{percent(value / max(1 - value, 1e-9))} larger.")
-    level: Level = "alarm" if value > _FLATTERED and value > 2 * spread else "notice"
-    return Fault(Measurement("leak", "Leakage", share, "share", words, None, level),
-                 {"leak": Signal(value / _FLATTERED if value > 2 * spread else 0.0, spread / _FLATTERED / 2, "copies across the split")},
-                 {"leaks": [{"kind": "copies", "what": words, "measured": percent(share, 1)}]} if level == "alarm" else {})
+    return [_more_data(found), _label_noise(found)]
 
 
 # ---- more data
@@ -160,14 +104,17 @@ def _label_noise(found: Study) -> Fault:
     others = [forest_probabilities(inputs, labels, seed=case.seed)] if inputs is not None else []
     near = neighbour_labels(_standardized(inputs), labels) if inputs is not None and inputs.shape[1] <= 2000 else None
     noise = estimate_label_noise(labels, probabilities, *others, neighbours=near)
-    noisy = noise.answer == "noisy"
-    level: Level = "alarm" if noisy else "notice" if noise.answer == "unclear" and noise.rate > NOTICED else "good"
-    # what cannot be told from overlap is no noise; what can counts with its lower end
-    sure = noise.low if noisy else min(noise.low, 0.5 * TOLERATED)
-    return Fault(Measurement("noise", "Label noise", noise.rate, "share", noise.sentence(), (noise.low, noise.high),
-                             level),
-                 {"noise": Signal(sure, max(0.1 * sure, 0.002), "the floor of disagreement")},
-                 {"label_noise": {"rate": noise.rate, "ci": [noise.low, noise.high], "answer": noise.answer,
+    # the lower end that most witnesses share: one weak witness that cannot tell does not acquit the labels
+    low = float(np.median([noise.floor.low, *(w.low for w in noise.witnesses.values())]))
+    noisy = noise.rate >= NOTICED and low >= _SEEN
+    rate, high = noise.rate, max(noise.high, noise.rate)
+    level: Level = "alarm" if noisy else "notice" if noise.answer == "unclear" and rate > NOTICED else "good"
+    words = (f"{percent(rate)} of the labels seem wrong ({between(low, high)}): {percent(noise.floor.top_disagreement)} disagree "
+             f"even where the predictions are surest." if noisy else noise.sentence())
+    signal = Signal(rate, max(0.25 * rate, 0.005), "the floor of disagreement") if noisy else Signal(
+        min(rate, 0.5 * TOLERATED), 0.002, "the floor of disagreement")
+    return Fault(Measurement("noise", "Label noise", rate, "share", words, (low, high), level), {"noise": signal},
+                 {"label_noise": {"rate": rate, "ci": [low, high], "answer": "noisy" if noisy else noise.answer,
                                   "suspects": _suspects(found, probabilities, labels) if noisy else []}})
 
 

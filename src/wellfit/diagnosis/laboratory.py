@@ -21,6 +21,7 @@ from wellfit.search.score import softmax
 from wellfit.search.settings import Settings
 
 _SEED_STRIDE = 7919
+_A_STEP = 4000.0
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,8 @@ class Laboratory:
 
 
 def _work(hidden: Sequence[int]) -> float:
-    return float(sum(a * b for a, b in zip(hidden, hidden[1:], strict=False)) + 64 * hidden[0])
+    """Products of a step, roughly, with what a step costs whatever it multiplies."""
+    return float(sum(a * b for a, b in zip(hidden, hidden[1:], strict=False)) + 64 * hidden[0] + _A_STEP)
 
 
 def _mean_history(histories: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:

@@ -131,8 +131,8 @@ def _plan(found: Study) -> list[Variant]:
     fewer = [v for s, vs in found.shares.items() if s < 0.5 for v in vs]
     narrower = [v for h, v in found.widths.items() if sum(h) < sum(case.settings.hidden)]
     wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
-    return [*remedied[:2], *found.lighter[:1], *rates[:2], *halves, *rates[2:4], *remedied[2:4], *fewer, *narrower, *wider,
-            *remedied[4:], *rates[4:], *found.lighter[1:], *([found.shuffled] if found.shuffled else []), *found.lengths.values()]
+    return [*remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *fewer, *rates[2:4], *remedied[2:4],
+            *narrower, *remedied[4:], *rates[4:], *found.lighter[1:], *([found.shuffled] if found.shuffled else []), *found.lengths.values()]
 
 
 _STRUCTURE = ("batch_norm", "skip_connections", "early_stopping", "ema", "swa")

@@ -44,9 +44,10 @@ def _calibration(found: Study) -> list[Fault]:
              f"(best temperature {result.temperature.value:.2g}).")
     bins = [{"confidence": float(c), "accuracy": float(a), "count": int(n)}
             for c, a, n in zip(result.confidence, result.accuracy, result.rows, strict=True) if n]
-    return [Fault(Measurement("calibration", "Calibration", result.error.value, "share", words, (result.error.low, result.error.high),
-                              level), {}, {"calibration": {"bins": bins, "ece": result.plain, "error": result.error.value,
-                                                           "temperature": result.temperature.value}})]
+    ends = (result.error.low, result.error.high)
+    return [Fault(Measurement("calibration", "Calibration", result.error.value, "share", words, ends, level), {},
+                  {"calibration": {"bins": bins, "ece": result.plain, "error": result.error.value,
+                                   "temperature": result.temperature.value}})]
 
 
 def _surface(found: Study) -> list[Fault]:
@@ -63,13 +64,14 @@ def _surface(found: Study) -> list[Fault]:
     what = "labels flip" if prepared.classes else "outputs change"
     return [
         Fault(Measurement("sharpness", "Sharpness", flat.value, "loss",
-                          f"the training loss rises from {base:.3g} by at most {flat.value:.3g} when every weight moves by 5% of its "
-                          "size.",
+                          f"the training loss rises from {base:.3g} by at most {flat.value:.3g} when every weight moves by 5% of "
+                          "its size.",
                           (flat.low, flat.high), "notice" if flat.value > max(base, 0.1) else "good"), {},
               {"landscape": {"line": {"alpha": along.distances.tolist(), "loss": along.losses.mean(axis=0).tolist()},
                              "plane": {"x": around.distances.tolist(), "y": around.distances.tolist(),
                                        "loss": around.losses.tolist()}}}),
-        Fault(Measurement("smoothness", "Smoothness of the boundary" if prepared.classes else "Smoothness", bend.change.value, "share",
+        Fault(Measurement("smoothness", "Smoothness of the boundary" if prepared.classes else "Smoothness", bend.change.value,
+                          "share",
                           f"{percent(bend.change.value, 1)} of the {what} when inputs are moved by a tenth of their spread "
                           f"({between(bend.change.low, bend.change.high, 1)}).", (bend.change.low, bend.change.high),
                           "notice" if prepared.classes and bend.change.value > 0.05 else "good"))]

@@ -15,7 +15,6 @@ _FLOORS = np.linspace(0.0, 1.0, 17)
 _EXPONENTS = np.geomspace(0.05, 2.5, 20)
 _SCALES = np.geomspace(0.35, 4.0, 8)
 _BENDS = np.array([0.0, 0.05, 0.12, 0.3])
-_UNKNOWN_SCATTER = 0.05
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,19 @@ class Prior:
         beyond: how much larger the misfit is beyond the measured sizes.
         bent: probability that the fall quickens with size (q > 0).
         floorless: probability that no floor can be seen yet (f = 0); else f is as likely at any value to 1.
+        scatter, sureness: relative scatter of replicates before any is seen, and how many degrees of freedom that counts as.
     """
 
     exponent: float = 0.4
     spread: float = 0.9
     misfit: float = 0.02
-    shared: float = 0.35
+    shared: float = 0.3
     steadiness: float = 0.4
     beyond: float = 1.5
     bent: float = 0.4
     floorless: float = 0.3
+    scatter: float = 0.05
+    sureness: float = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,8 @@ def learning_curve(sizes: Sequence[int] | np.ndarray, errors: np.ndarray, *, res
     Written as e(n) = e(N)·[f + (1 - f)·2^(-c·x - q·x²)] with x = log₂(n / N) for the largest size N: f is the share of today's
     error that no data remove. q = 0 is the power law; a small q > 0 lets the fall quicken, as where a network learns nothing from
     the fewest rows. Every (f, c, q) of a grid is weighed by its likelihood, the level e(N) integrated out, under noise whose
-    variance at size k is τ²·ē_k²·[ρ²·(1/R + s) + m²]: ρ is the relative scatter of replicates (5% where there is one only), s the
-    part of it that they share, m the misfit of any such curve, and τ (a few values, weighed too) how far these may be wrong.
+    variance at size k is τ²·ē_k²·[ρ²·(1/R + s) + m²]: ρ is the relative scatter of replicates, s the part of it
+    that they share, m the misfit of any such curve, and τ (a few values, weighed too) how far these may be wrong.
     Forecasts average over all, so that the interval knows that four points do not settle an exponent; to it belongs the noise of
     the measurement at 2N. Networks of all sizes have to be trained in one way (the same number of steps, say).
 
@@ -114,7 +116,7 @@ def learning_curve(sizes: Sequence[int] | np.ndarray, errors: np.ndarray, *, res
     >>> abs(found.error.value - (0.1 + 2 * 1600 ** -0.5)) < 0.01 and found.gain.excludes(0)
     True
     """
-    n, y, count, rho = _summary(sizes, errors, resolution)
+    n, y, count, rho = _summary(sizes, errors, resolution, prior)
     level, floor, exponent, bend, scale = _posterior(n, y, count, rho, prior, draws, np.random.default_rng(seed))
     rng = np.random.default_rng(seed + 1)
     averaging = 1 / max(float(np.median(count)), 1.0) + prior.shared
@@ -129,7 +131,7 @@ def learning_curve(sizes: Sequence[int] | np.ndarray, errors: np.ndarray, *, res
         of_draws(float(np.median(measured)) / y[-1], measured / y[-1]), (level, floor, exponent, bend, noise))
 
 
-def _summary(sizes: Sequence[int] | np.ndarray, errors: np.ndarray, resolution: float
+def _summary(sizes: Sequence[int] | np.ndarray, errors: np.ndarray, resolution: float, prior: Prior
              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Sizes, mean errors, numbers of replicates, relative sd of one replicate."""
     n, e = np.asarray(sizes, dtype=np.float64), np.asarray(errors, dtype=np.float64)
@@ -148,12 +150,14 @@ def _summary(sizes: Sequence[int] | np.ndarray, errors: np.ndarray, resolution: 
     relative = np.where(known, (e - (np.where(known, e, 0).sum(axis=1) / count)[:, None]) / y[:, None], 0.0)
     freedom = float((count - 1).sum())
     if freedom < 1:
-        return n, y, count, _UNKNOWN_SCATTER
+        return n, y, count, prior.scatter
     variance = float((relative**2).sum()) / freedom
     rows, columns = e.shape
     if known.all() and columns > 1 and rows > 1:  # a fold that is hard at every size is no noise
         own = relative - relative.mean(axis=0)
         variance = min(variance, float((own**2).sum()) / ((rows - 1) * (columns - 1)))
+    # two runs that happen to agree are no proof: as if ``sureness`` more deviations of the usual size had been seen
+    variance = (freedom * variance + prior.sureness * prior.scatter**2) / (freedom + prior.sureness)
     return n, y, count, float(np.sqrt(variance + (resolution / y[-1]) ** 2))
 
 

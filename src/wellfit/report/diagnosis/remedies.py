@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from wellfit.report.artefacts import as_interval, as_map, as_number, as_text
+from wellfit.report.artefacts import as_interval, as_list, as_map, as_number, as_text
 from wellfit.report.charts.common import BEST, SINGLE, figure, legend
 from wellfit.report.charts.intervals import Row, interval_chart
 from wellfit.report.diagnosis.artefacts import Diagnosis
-from wellfit.report.markup import Section, esc, p, tag
+from wellfit.report.markup import Section, bullets, esc, p, tag
 from wellfit.report.numbers import DASH, signed
 from wellfit.report.recipes import part_words, parts, python_snippet, setting_words
 from wellfit.report.sections.take import code
@@ -28,6 +28,9 @@ def remedies(diagnosis: Diagnosis) -> Section | None:
             lead += (" A measured gain is the share of the error it took away in trainings on these data, on rows that were not "
                      "learned from; an expected gain is what a publication reports for other data.")
         blocks += [p(lead, class_="lead" if not blocks[0] else None), chart(rows) or listing(rows), recipe(rows)]
+    steps = [as_text(step) for step in as_list(diagnosis.content.get("advice")) if as_text(step)]
+    if steps:
+        blocks.insert(1, bullets(map(esc, steps), class_="notes"))
     content = "".join(blocks)
     return Section("remedies", "What would help", content, "What helps") if content else None
 
