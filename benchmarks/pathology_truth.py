@@ -42,7 +42,8 @@ from pathology_plants import PLANTS, Planted, rates, singles, widths
 import wellfit as wf
 
 SURE = 1.64
-VERSIONS = {"scarce_data": 2, "capacity_too_small": 2, "leak_group": 2}  # of a planting and its criterion, 1 where there is none: what was measured before counts no more
+#: Of a planting and its criterion, 1 where none stands here: what was measured of an earlier one counts no more.
+VERSIONS = {"scarce_data": 2, "capacity_too_small": 2, "leak_group": 2}
 Found = dict[str, Any]
 
 
