@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pathology_data import DataSet, Parts, sample
 from pathology_engine import SetUp
-from pathology_rows import UNIT, duplicated, flipped, joined, repeated, revealed, rng_of, selected, with_more
+from pathology_rows import UNIT, duplicated, flipped, joined, repeated, revealed, rng_of, selected, unit_names, with_more
 
 import wellfit as wf
 from wellfit.search.menus import table_menu
@@ -40,6 +39,7 @@ class Planted:
         test: a test table that is given with it.
         judged: the rows of the truth; None: the hidden rows.
         cures, rivals: see above.
+        needed: beside the best cure, what has to gain by more than the margin as well.
         inflated: the harm is a score that new rows do not bear out: no cures.
         network: "table", or "dropout_before_norm" for a network of one's own.
         units: column whose equal values are one unit, where rows are not independent.
@@ -50,6 +50,7 @@ class Planted:
     rivals: dict[str, Arm] = field(default_factory=dict)
     test: pd.DataFrame | None = None
     judged: pd.DataFrame | None = None
+    needed: dict[str, Arm] = field(default_factory=dict)
     inflated: bool = False
     network: str = "table"
     units: str | None = None
@@ -127,8 +128,8 @@ def leak_group(found: DataSet, parts: Parts, base: SetUp, seed: int) -> Planted:
         return Planted(Arm(parts.visible, base), inflated=True, units=found.group)
     units = min(len(parts.visible), 250)
     rows = repeated(parts.visible, units, 5, seed)
-    absent = np.array([f"Q{n}" for n in range(len(parts.hidden))]) if seed % 2 else 20_000 + np.arange(len(parts.hidden))
-    return Planted(Arm(rows, base), judged=parts.hidden.assign(**{UNIT: absent}), inflated=True, units=UNIT)
+    fresh = parts.hidden.assign(**{UNIT: unit_names(len(parts.hidden), seed, taken=rows[UNIT].nunique())})
+    return Planted(Arm(rows, base), judged=fresh, inflated=True, units=UNIT)
 
 
 def leak_column(noise: float) -> Plant:
@@ -155,7 +156,8 @@ def excess_width(found: DataSet, parts: Parts, base: SetUp, seed: int) -> Plante
 def scarce(found: DataSet, parts: Parts, base: SetUp, seed: int) -> Planted:
     rows = sample(parts.visible, found.scarce, seed)
     rivals = _on(rows, {**singles(base, regression=found.regression), **widths(base), **rates(base, (1 / 3, 3))})
-    return Planted(Arm(rows, base), {"all data": Arm(joined(parts.visible, parts.reserve), base)}, rivals)
+    twice = {"twice the data": Arm(with_more(rows, parts.visible), base)}
+    return Planted(Arm(rows, base), {"all data": Arm(joined(parts.visible, parts.reserve), base)}, rivals, needed=twice)
 
 
 def _spoiled(spoil: Callable[[SetUp, int], SetUp], *others: str) -> Plant:
@@ -191,7 +193,8 @@ def small(found: DataSet, parts: Parts, base: SetUp, seed: int) -> Planted:
     """A network of one or two units. Its learning rate is one at which such networks learn, not the sound network's."""
     tiny = SetUp(((2,), (1,), (2, 2))[seed % 3], learning_rate=1e-2, batch_size=base.batch_size)
     rows = parts.visible
-    cures = {"sound": base, **{f"width {w}": replace(tiny, hidden=(w,)) for w in (16, 64)}}
+    wider = {f"width {w}": replace(tiny, hidden=(w,)) for w in (8, 32, 128)}
+    cures = wider | {f"{n}, rate x0.1": s.rate_times(0.1) for n, s in wider.items()}
     longer = replace(tiny, epochs=min(600, 3 * max(12, min(200, 4000 * 32 // len(rows)))))
     return Planted(Arm(rows, tiny), _on(rows, cures),
                    _on(rows, {**rates(tiny, (1 / 3, 3)), "longer": longer}) | doubled(rows, parts.reserve, tiny))

@@ -56,12 +56,17 @@ def duplicated(frame: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
     return out.iloc[rng.permutation(len(out))].reset_index(drop=True)
 
 
+def unit_names(count: int, seed: int, taken: int = 0) -> np.ndarray:
+    """Names of so many units, after those that are taken already: text such as P0123 for odd seeds, numbers for even ones."""
+    numbers = np.random.default_rng([seed, 63]).permutation(10_000)[taken: taken + count]
+    return np.array([f"P{n:04d}" for n in numbers]) if seed % 2 else numbers
+
+
 def repeated(frame: pd.DataFrame, units: int, times: int, seed: int) -> pd.DataFrame:
     """Rows as units that were measured ``times`` times: near-copies with one label, and a column that names the unit."""
     rng = rng_of(seed, 3)
     chosen = sample(frame, units, seed)
-    names = np.array([f"P{n:04d}" for n in rng.permutation(10_000)[: len(chosen)]])
-    chosen = chosen.assign(**{UNIT: names if seed % 2 else np.char.lstrip(names, "P").astype(int)})
+    chosen = chosen.assign(**{UNIT: unit_names(len(chosen), seed)})
     noisy = [jittered(chosen, 0.15, 0.95, rng) for _ in range(times)]
     out = joined(*noisy)
     return out.iloc[rng.permutation(len(out))].reset_index(drop=True)

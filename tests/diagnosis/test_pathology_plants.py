@@ -93,6 +93,8 @@ def test_units_share_a_label_and_are_near_copies(rows: ModuleType, digits: Any) 
         assert len(spoiled) == 4 * groups.ngroups and groups.ngroups >= 60
         assert (groups["target"].nunique() == 1).all()
         features = spoiled.drop(columns=["unit", "target"])
+        fresh = rows.unit_names(200, seed, taken=groups.ngroups)
+        assert len(set(fresh)) == 200 and not set(fresh) & set(spoiled["unit"])
         assert groups[list(features)].std().mean().mean() < 0.3 * features.std().mean()
 
 
@@ -164,6 +166,24 @@ def test_a_gain_is_a_difference_in_merit_with_the_error_of_paired_rows() -> None
     assert gain == pytest.approx((worse - better).sum()) and 0 < error < 0.1 * gain
     clusters = np.arange(400) // 100
     assert engine.Rows(better, False, clusters).spread((worse - better)[0]) != error
+
+
+def test_a_planting_holds_only_if_its_cure_is_sure_and_beats_the_rivals_and_what_is_needed_gains() -> None:
+    truth, engine = module("pathology_truth"), module("pathology_engine")
+    noise = np.random.default_rng(1).random((3, 500)) / 500
+
+    def lower(gain: float) -> Any:
+        return engine.Rows(noise - gain / 500, False)
+
+    rows = {"given": lower(0.0), "cure": lower(0.2), "rival": lower(0.1), "twice": lower(0.05), "little": lower(0.001)}
+    assert truth.margin(rows["given"]) == pytest.approx(0.025, rel=0.05)
+    assert truth._cured(rows, ["cure"], ["rival"], ["twice"])["holds"]
+    assert not truth._cured(rows, ["cure"], ["rival"], ["little"])["holds"]
+    beaten = truth._cured(rows, ["rival"], ["cure"])
+    assert not beaten["holds"] and beaten["rivalled"]
+    assert not truth._cured(rows, ["little"], [])["holds"]
+    assert truth._sound({"given": rows["given"], "little": rows["little"]})["holds"]
+    assert truth._sound(rows)["better"] == ["cure", "rival", "twice"]
 
 
 def test_the_truth_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
