@@ -11,6 +11,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 import wellfit as wf
 from wellfit.core.errors import WellfitError
 from wellfit.core.recipe import Recipe
+from wellfit.diagnosis.allowance import Allowance
 from wellfit.diagnosis.case import Case, open_case, read_recipe
 from wellfit.diagnosis.laboratory import Laboratory
 from wellfit.population.pool import Pool
@@ -94,13 +95,15 @@ def test_values_are_judged_in_units_of_their_variance() -> None:
         assert laboratory.contributions.merit(constant) == pytest.approx(1.0)
 
 
-def test_affordable_keeps_the_first_that_fit(laboratory: Laboratory) -> None:
-    laboratory.train([laboratory.variant("a")])
-    laboratory._unit = 1.0
-    folds = len(laboratory.case.folds)
+def test_an_allowance_pays_for_the_first_that_fit(laboratory: Laboratory) -> None:
     variants = [laboratory.variant(str(i)) for i in range(5)]
-    assert [v.name for v in laboratory.affordable(variants, 2.5 * folds)] == ["0", "1"]
-    assert [v.name for v in laboratory.affordable(variants, 0.1)] == ["0"]
+    work = Allowance(laboratory, trainings=4)
+    assert len(work.first(variants)) == 4 and len(work.first(variants, share=0.5)) == 2 and len(work.first(variants, seeds=3)) == 1
+    laboratory.train(variants[:3])
+    assert work.left == 1 and len(work.first(variants)) == 1 and len(work.first(variants, least=2)) == 2
+    laboratory._unit = 1.0
+    seconds = Allowance(laboratory, seconds=2.5 * len(laboratory.case.folds))
+    assert [v.name for v in seconds.first(variants)] == ["0", "1"]
 
 
 def test_recipes_are_read_from_files_and_objects(tmp_path, case: Case) -> None:  # type: ignore[no-untyped-def]

@@ -38,8 +38,8 @@ def diagnose(
                                                     "package.module:task, or a training history.")] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", metavar="COL", help="The column of a table to predict.",
                                                rich_help_panel=_DATA)] = None,
-    budget: Annotated[str, typer.Option("--budget", "-b", metavar="TIME", help="Wall-clock time; what does not fit is left "
-                                                                               "out.")] = "60s",
+    budget: Annotated[str, typer.Option("--budget", "-b", metavar="TIME|WORK", help="Wall-clock time, or work (40c: trainings), "
+                                                                                    "with which a seed repeats exactly.")] = "60s",
     try_: Annotated[bool, typer.Option("--try", help="Apply the first prescription, with paired seeds, on the test rows.")] = False,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="DIR", rich_help_panel=_OUTPUT,
                                             help="Where to write. \\[default: the next free folder under wellfit-runs]")] = None,

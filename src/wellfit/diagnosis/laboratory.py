@@ -113,15 +113,6 @@ class Laboratory:
         """What they are expected to take."""
         return (self._unit or 0.0) * sum(self.cost(v, seeds) for v in variants)
 
-    def affordable(self, variants: Sequence[Variant], seconds: float) -> list[Variant]:
-        """The first ones (most important first) that fit into this time; at least one."""
-        kept: list[Variant] = []
-        for variant in variants:
-            if kept and self.seconds([*kept, variant]) > seconds:
-                break
-            kept.append(variant)
-        return kept
-
     # ---- training
 
     def train(self, variants: Sequence[Variant], seeds: Sequence[int] = (0,), *, tests: bool = False, weights: bool = False

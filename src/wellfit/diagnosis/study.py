@@ -6,11 +6,11 @@ regularization. Those that gained most are trained with more seeds, because the 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wellfit.core.recipe import Recipe
+from wellfit.diagnosis.allowance import Allowance
 from wellfit.diagnosis.case import Case
 from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.laboratory import Laboratory, Outcome, Variant
@@ -79,28 +79,19 @@ class Study:
         return self.laboratory.on_training.gain(self.base.learned, outcome.learned)
 
 
-def study(laboratory: Laboratory, seconds: float) -> Study:
-    """Train what fits into this time.
-
-    Args:
-        laboratory: of the case.
-        seconds: wall-clock time from now.
-    """
-    case, end = laboratory.case, time.monotonic() + seconds
-    found = Study(laboratory, facts_of(case))
+def study(laboratory: Laboratory, allowance: Allowance) -> Study:
+    """Train what the allowance pays for: the case in any case, and one remedy."""
+    found = Study(laboratory, facts_of(laboratory.case))
     base = laboratory.variant(AS_IS)
     outcome = laboratory.train([base], _SEEDS[:1], tests=True, weights=True)[AS_IS]
-    if outcome.finite:  # with one measured, the others can be planned
-        more = [s for s in _SEEDS[1:] if laboratory.seconds([base], 2) < 0.3 * (end - time.monotonic())]
-        if more:
-            laboratory.train([base], more, tests=True)
+    if outcome.finite and allowance.price([base], len(_SEEDS) - 1) < 0.3 * allowance.left:
+        laboratory.train([base], _SEEDS[1:], tests=True)
         found.noise = laboratory.contributions.seed_noise(outcome.judged)
     plan = _plan(found)
-    room = 0.75 * (end - time.monotonic())
-    chosen = laboratory.affordable(plan, room)
+    chosen = allowance.first(plan, 0.75, least=1)
     found.left_out = [v.name for v in plan[len(chosen):]]
     laboratory.train(chosen)
-    _confirm(found, end)
+    _confirm(found, allowance)
     return found
 
 
@@ -164,9 +155,8 @@ def _other_widths(case: Case) -> list[tuple[int, ...]]:
     return [h for h in (narrow, wide) if h != hidden and (sum(h) < sum(hidden) or sum(h) >= 1.5 * sum(hidden))]
 
 
-def _confirm(found: Study, end: float) -> None:
+def _confirm(found: Study, allowance: Allowance) -> None:
     """The best of every family once more, with other seeds."""
-    laboratory = found.laboratory
     families: Sequence[Sequence[Variant]] = (
         list(found.rates.values()), [v for _, v in found.remedied.values()], found.lighter,
         [*found.widths.values(), *found.larger, *found.lengths.values()])
@@ -174,6 +164,5 @@ def _confirm(found: Study, end: float) -> None:
     for family in families:
         gains = [(g.value, v) for v in family if (g := found.gain(v)) is not None]
         again += [v for value, v in sorted(gains, key=lambda pair: -pair[0])[:_CONFIRMED] if value > 0]
-    again = [v for v in again if laboratory.seconds([v], len(_MORE)) < 0.5 * max(0.0, end - time.monotonic())]
-    if again and end > time.monotonic():
-        laboratory.train(laboratory.affordable(again, (end - time.monotonic()) / len(_MORE)), _MORE, tests=False)
+    if again := allowance.first(again, seeds=len(_MORE)):
+        found.laboratory.train(again, _MORE)
