@@ -22,8 +22,8 @@ class CopyClusters:
         clusters, largest: number of clusters of at least two rows, and the size of the largest.
         flattery: error of a quick model under a random split and under one that keeps clusters whole; None if hardly any row is
             clustered.
-        leaks: at least 0.6 of the rows are clustered, and held out by cluster the error is higher by more than 0.02, beyond its
-            interval, and at least twice as large.
+        leaks: at least 0.6 of the rows are clustered, no cluster has more than 40 (that is a chain, no group of copies), and held
+            out by cluster the error is higher by more than 0.02, beyond its interval, and at least twice as large.
         cluster: (n,) the cluster of each examined row; rows: (n,) which rows were examined.
     """
 
@@ -75,6 +75,6 @@ def copy_clusters(inputs: np.ndarray, y: np.ndarray, *, regression: bool, seed: 
     by_row = errors(x, y, folds_of_groups(np.arange(n), y, 5, regression, rng), regression, seed=seed)
     by_cluster = errors(x, y, folds_of_groups(cluster, y, 5, regression, rng), regression, seed=seed)
     flattery = paired(by_row, by_cluster, cluster, seed=seed)
-    leaks = (clustered >= CLUSTERED and flattery.low > 0 and flattery.difference > COSTS
+    leaks = (clustered >= CLUSTERED and size.max() <= NEIGHBOURS and flattery.low > 0 and flattery.difference > COSTS
              and flattery.honest >= TIMES * flattery.random)
-    return CopyClusters(clustered, int((size > 1).sum()), int(size.max()), flattery, leaks, cluster, rows)
+    return CopyClusters(clustered, int((size > 1).sum()), int(size.max()), flattery, bool(leaks), cluster, rows)
