@@ -15,7 +15,7 @@ from wellfit.diagnosis.history.smooth import smooth, thinned
 SHORTEST = 5
 """Fewer validated epochs than this say nothing about where a curve is going."""
 
-_STILL, _EXPLODED, _BETTER, _CONSTANT = 0.004, 1e4, 0.6, 0.12
+_STILL, _EXPLODED, _BETTER, _CONSTANT, _NOISE = 0.004, 1e4, 0.35, 0.12, 1.4
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,11 @@ def uncertain(history: History, curves: Curves | None) -> str:
         many = f"There are {count} validated epochs" if count != 1 else "There is one validated epoch"
         return f"{many}; fewer than {SHORTEST} say nothing about where a curve is going."
     _, points = thinned(curves.epochs, curves.validation)
-    found = smooth(points)
-    extent = float(found.values.max() - found.values.min())
-    error = found.noise / math.sqrt(max(1.0, count / 6))
-    level = float(np.median(np.abs(points)))
-    if found.noise > 0.15 * level and extent < 3 * error:
-        return (f"The validation {curves.name} jumps by {found.noise / max(level, 1e-12):.0%} of its level from epoch to epoch, "
+    noise, level = smooth(points).noise, float(np.median(np.abs(points)))
+    around = float(np.square(points - points.mean()).sum())
+    # von Neumann's ratio: 2 for values that do not hang together, near 0 for a curve
+    if len(points) >= 12 and noise > 0.1 * level and float(np.square(np.diff(points)).sum()) > _NOISE * around:
+        return (f"The validation {curves.name} jumps by {noise / max(level, 1e-12):.0%} of its level from epoch to epoch, "
                 "more than it changes over the whole training.")
     return ""
 

@@ -113,13 +113,13 @@ class Minimum:
 def minimum(curve: Smooth, seed: int = 0) -> Minimum:
     """The minimum with intervals by bootstrap. The first index of equal values counts.
 
-    The rise of a drawn curve is measured from the minimum of the seen one, so that noise alone does not make a rise.
+    The interval of the place holds every index whose value cannot be told from the lowest one: in more than 2.5% of the drawn
+    curves it is no higher than at the minimum. A smoother rounds corners, so intervals by where drawn curves are lowest are too
+    short. The rise of a drawn curve is measured from the minimum of the seen one, so that noise alone does not make a rise.
     """
     best = int(np.argmin(curve.values))
     draws = curve.draws(np.random.default_rng(seed))
-    places = np.argmin(draws, axis=1)
-    rises = draws[:, -1] - draws[:, best]
-    low, high = np.quantile(places, [0.025, 0.975])
-    rise_low, rise_high = np.quantile(rises, [0.025, 0.975])
-    return Minimum(best, int(np.floor(low)), int(np.ceil(high)), float(curve.values[-1] - curve.values[best]), float(rise_low),
+    alike = np.flatnonzero((draws <= draws[:, best:best + 1]).mean(axis=0) > 0.025)
+    rise_low, rise_high = np.quantile(draws[:, -1] - draws[:, best], [0.025, 0.975])
+    return Minimum(best, int(alike.min()), int(alike.max()), float(curve.values[-1] - curve.values[best]), float(rise_low),
                    float(rise_high))

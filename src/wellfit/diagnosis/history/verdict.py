@@ -9,7 +9,7 @@ from typing import Any
 
 from wellfit.diagnosis.history.curves import Curves, curves_of
 from wellfit.diagnosis.history.features import Shape, shape_of
-from wellfit.diagnosis.history.model import PARENT, probabilities
+from wellfit.diagnosis.history.model import PARENT, overfitting, probabilities
 from wellfit.diagnosis.history.read import from_arrays, read_history
 from wellfit.diagnosis.history.rules import Broken, broken, hidden_training, uncertain
 from wellfit.diagnosis.history.sentences import advice, evidence, title
@@ -32,6 +32,7 @@ class HistoryVerdict:
         confidence: its probability. Of verdicts on clean curves with confidence p about a share p is right
             (``benchmarks/history.py``).
         probabilities: of every cause.
+        overfitting: the probability that the last epoch is worse than the best one by more than chance, whatever the main cause.
         detail: how it underfits ("train longer", "plateau high", "learning rate too low" or "too high"), or which way the set-up is
             broken; else empty.
         evidence: sentences, the one that matters most first.
@@ -54,6 +55,7 @@ class HistoryVerdict:
     history: History = field(default_factory=lambda: History(()))
     shape: Shape | None = None
     curves: Curves | None = None
+    overfitting: float | None = None
 
     @property
     def title(self) -> str:
@@ -133,7 +135,8 @@ def judged(history: History) -> HistoryVerdict:
     if cause == "overfits":
         when.update(began=when["best"], began_low=when["best_low"], began_high=when["best_high"])
     found = HistoryVerdict(cause, summed[cause], dict(sorted(summed.items(), key=lambda item: -item[1])), DETAILS.get(leaf, ""),
-                           when=when, numbers=numbers, history=history, shape=shape, curves=curves)
+                           when=when, numbers=numbers, history=history, shape=shape, curves=curves,
+                           overfitting=overfitting(shape.features, curves.kind))
     return replace(found, evidence=evidence(found, bool(shown)), advice=advice(found, bool(shown)))
 
 
