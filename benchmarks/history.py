@@ -23,6 +23,7 @@ shipped coefficients on all of them. Seconds per verdict are measured over whole
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import subprocess
@@ -31,11 +32,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, closed, environment, table, verdict, write_json
+from common import RESULTS, closed, cores, environment, table, verdict, write_json
 
 from wellfit.diagnosis.history.curves import curves_of
 from wellfit.diagnosis.history.features import NAMES, WITHOUT_TRAIN, shape_of
@@ -113,28 +115,34 @@ def truth(found: dict[str, float], last: float, guessing: float) -> tuple[str, b
 
 def cases(folder: Path, quantity: str) -> list[dict[str, Any]]:
     """Every history with its features and truth."""
+    with ProcessPoolExecutor(cores()) as pool:
+        parts = pool.map(cases_of, sorted(folder.glob("*.json")), itertools.repeat(quantity))
+        return [case for part in parts for case in part]
+
+
+def cases_of(path: Path, quantity: str) -> list[dict[str, Any]]:
+    """Those of one family of runs."""
     found: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("*.json")):
-        runs = json.loads(path.read_text())
-        first = runs[0]
-        if len(first["test_loss"]) < 2 or first["dataset"] in ("wine", "iris"):  # fewer than TEST_ROWS test rows
-            continue
-        classes = first["classes"]
-        guessing = 1.0 if first["task"] == "regression" else math.log(classes) if quantity == "loss" else 1 - 1 / classes
-        full = first["epochs"]
-        for end in (full, full // 2, max(8, full // 5)) if quantity == "loss" else (full,):
-            family = [Seen(run, quantity, end, 4) for run in runs]
-            for case in family:
-                if not case.usable:
-                    continue
-                cause, overfits, works = truth(gains(case, family), case.last, guessing)
-                shape = shape_of(np.arange(1, end + 1.0), case.train, case.validation, offset=0.0 if quantity == "loss" else 0.01)
-                given = History(tuple(np.arange(1, end + 1.0)), tuple(case.train), tuple(case.validation))
-                ruled = broken(given)
-                rule = ruled.detail if ruled else uncertain(given, curves_of(given))
-                found.append({"dataset": first["dataset"], "features": shape.features, "cause": cause, "overfits": overfits,
-                              "rule": rule, "works": works, "gain": found_gain(case), "last": case.last, "guessing": guessing,
-                              "run": [case.width, case.rate, case.recipe, first["set_up"], first["optimizer"], end]})
+    runs = json.loads(path.read_text())
+    first = runs[0]
+    if len(first["test_loss"]) < 2 or first["dataset"] in ("wine", "iris"):  # fewer than TEST_ROWS test rows
+        return []
+    classes = first["classes"]
+    guessing = 1.0 if first["task"] == "regression" else math.log(classes) if quantity == "loss" else 1 - 1 / classes
+    full = first["epochs"]
+    for end in (full, full // 2, max(8, full // 5)) if quantity == "loss" else (full,):
+        family = [Seen(run, quantity, end, 4) for run in runs]
+        for case in family:
+            if not case.usable:
+                continue
+            cause, overfits, works = truth(gains(case, family), case.last, guessing)
+            shape = shape_of(np.arange(1, end + 1.0), case.train, case.validation, offset=0.0 if quantity == "loss" else 0.01)
+            given = History(tuple(np.arange(1, end + 1.0)), tuple(case.train), tuple(case.validation))
+            ruled = broken(given)
+            rule = ruled.detail if ruled else uncertain(given, curves_of(given))
+            found.append({"dataset": first["dataset"], "features": shape.features, "cause": cause, "overfits": overfits,
+                          "rule": rule, "works": works, "gain": found_gain(case), "last": case.last, "guessing": guessing,
+                          "run": [case.width, case.rate, case.recipe, first["set_up"], first["optimizer"], end]})
     return found
 
 
