@@ -50,7 +50,7 @@ PRIOR = {"fits_well": 0.25, "overfits": 0.25, "still_falling": 0.12, "rate_too_l
          "over_regularized": 0.08}
 MODERATE = ("decay", "dropout", "l2")
 CAUSE = {"still_falling": "underfits", "rate_too_low": "underfits", "rate_too_high": "underfits", "plateau": "underfits"}
-TEST_ROWS = 140  # fewer are no truth
+TOO_SMALL = ("wine", "iris")  # fewer than 60 test rows are no truth
 SAID = 0.4  # probability from which "overfits" is said: between the base rate and one half
 YARDSTICK = 0.91  # F1 of overfit-or-not, arXiv 2401.10359
 LARGEST = 1e5
@@ -125,7 +125,7 @@ def cases_of(path: Path, quantity: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     runs = json.loads(path.read_text())
     first = runs[0]
-    if len(first["test_loss"]) < 2 or first["dataset"] in ("wine", "iris"):  # fewer than TEST_ROWS test rows
+    if len(first["test_loss"]) < 2 or first["dataset"] in TOO_SMALL:
         return []
     classes = first["classes"]
     guessing = 1.0 if first["task"] == "regression" else math.log(classes) if quantity == "loss" else 1 - 1 / classes

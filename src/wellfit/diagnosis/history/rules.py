@@ -97,11 +97,13 @@ def _no_movement(curves: Curves, values: np.ndarray) -> Broken | None:
     moved = abs(float(points[:part].mean() - points[-part:].mean())) / max(found.noise * math.sqrt(2 / part), 1e-12)
     extent = float(found.values.max() - found.values.min())
     if points.max() == points.min():
-        return Broken("no movement", 0.97, f"The {curves.name} has the same value at every epoch.",
+        # an accuracy stands still too where a network says the same of every row, for many reasons
+        sure = 0.97 if curves.kind == "loss" else 0.5
+        return Broken("no movement", sure, f"The {curves.name} has the same value at every epoch.",
                       "Nothing is learned: look for a learning rate of 0, frozen parameters, an optimizer built on other "
                       "parameters, a detached loss, or zero_grad() between backward() and step().")
     slow = extent < _STILL * level
-    if slow and moved < 4:
+    if slow and moved < 4 and curves.kind == "loss":
         said = (f"The training {curves.name} moves by {extent / level:.1%} of its level in {len(values)} epochs, no more than "
                 "its noise.")
         return Broken("no movement", 0.6, said,

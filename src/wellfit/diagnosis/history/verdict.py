@@ -117,7 +117,9 @@ def judged(history: History) -> HistoryVerdict:
     if reason or curves is None:
         return HistoryVerdict("cannot tell", 1.0, {"cannot tell": 1.0}, evidence=(reason,), history=history, curves=curves,
                               advice=("Log the loss on validation rows after every epoch.",) if curves is None else
-                              ("Train for more epochs, and validate on more rows.",))
+                              ("Validate on more rows, train for more epochs, and try a third of the learning rate: one that is "
+                               "too high is the commonest reason for curves that jump.",) if "jumps" in reason else
+                              ("Train for more epochs.",))
     shape = shape_of(curves.epochs, curves.train, curves.validation, offset=curves.offset)
     told = probabilities(shape.features, curves.kind)
     told = _tempered(told, len(curves.epochs))
