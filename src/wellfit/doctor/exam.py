@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from wellfit.doctor.batches import call, device_of, first_tensor, main_output, rows_of, taken_apart
 from wellfit.doctor.copies import NotExaminable, copied_loader, fresh, to_device
+from wellfit.doctor.examples import invented
 from wellfit.doctor.set_up import SetUp
 
-__all__ = ["Exam", "NotExaminable"]
+__all__ = ["Exam", "NotExaminable", "Sample"]
+
+ROWS = 64
+"""Rows of a batch that models are probed with."""
+LOADERS = ("train_loader", "val_loader", "test_loader")
 
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs to probe a model with, at most :data:`ROWS` rows.
+
+    Attributes:
+        inputs: as the model takes them, on its device.
+        targets: that belong to them; None if there are none.
+        part: the loader it is from, or "invented".
+    """
+
+    inputs: Any
+    targets: Any
+    part: str
+
+    @property
+    def rows(self) -> int:
+        first = first_tensor(self.inputs)
+        return len(first) if first is not None and first.dim() else 0
 
 
 class Exam:
@@ -22,7 +49,6 @@ class Exam:
 
     Attributes:
         set_up: what was given. Read it, do not run it.
-        facts: results that several checks share, by the function that makes them.
     """
 
     def __init__(self, set_up: SetUp):
@@ -46,6 +72,10 @@ class Exam:
         :func:`~wellfit.doctor.copies.fresh`."""
         return fresh(self.set_up)
 
+    def model(self, *, train: bool) -> nn.Module:
+        """A copy of the model alone, in train or eval mode."""
+        return fresh(SetUp(self.set_up.model)).model.train(train)
+
     def loader(self, part: str) -> Any:
         """A copy of ``train_loader``, ``val_loader`` or ``test_loader``, without workers."""
         loader = getattr(self.set_up, part)
@@ -56,3 +86,47 @@ class Exam:
     def batches(self, part: str, count: int) -> list[Any]:
         """The first batches of a copy of a loader."""
         return list(itertools.islice(iter(self.loader(part)), count))
+
+    def batch(self) -> Any:
+        """The first batch of the training loader, whole."""
+        return self.once(_first_batch)
+
+    def sample(self) -> Sample:
+        """Inputs the model can be run on: from the first loader there is, else the model's own example, else invented."""
+        return self.once(_sample)
+
+    def output(self, model: nn.Module, inputs: Any) -> Tensor:
+        """The main output, without gradient."""
+        with torch.no_grad():
+            return main_output(call(model, inputs)).detach()
+
+
+def _first_batch(exam: Exam) -> Any:
+    found = exam.batches("train_loader", 1)
+    if not found:
+        raise NotExaminable("train_loader gives no batch")
+    return found[0]
+
+
+def _sample(exam: Exam) -> Sample:
+    for part in LOADERS:
+        if getattr(exam.set_up, part) is None:
+            continue
+        found = exam.batches(part, 1)
+        if not found:
+            continue
+        model = exam.set_up.model
+        inputs, targets = taken_apart(found[0], model)
+        count = len(first) if (first := first_tensor(inputs)) is not None and first.dim() else 0
+        if not count:
+            raise NotExaminable("the loader's batches hold no tensor of inputs")
+        both = to_device(rows_of((inputs, targets), lambda t: t[:ROWS], count), device_of(model))
+        try:
+            exam.output(exam.model(train=False), both[0])
+        except NotExaminable:
+            raise
+        except Exception as error:
+            what = " ".join(str(error).split())[:120]
+            raise NotExaminable(f"the model does not run on a batch of {part} ({type(error).__name__}: {what})") from error
+        return Sample(both[0], both[1], part)
+    return Sample(invented(exam.model(train=False)), None, "invented")
