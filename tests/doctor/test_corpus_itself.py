@@ -1,0 +1,144 @@
+"""The corpus is what it says: every script builds and runs, the correct ones learn, and the two halves cover every check."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import re
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from doctor.scripts import Script, quiet, scripts
+from wellfit.doctor.set_up import SetUp
+
+ALL = scripts()
+MISTAKES, CORRECT = scripts("open", "held"), scripts("correct")
+# What the issue and the list of checks name; the optional ones are not among them.
+REQUIRED = set("""
+decay-on-norms-and-biases decay-groups-swapped parameter-not-optimized coupled-decay-under-adam decay-too-weak decay-too-strong
+penalty-on-scale-invariant-weights bias-before-norm dropout-before-batch-norm dropout-active-in-eval batch-statistics-in-eval
+augmented-validation overlapping-splits duplicate-rows identical-augmentation-across-workers last-batch-of-one
+single-layer-lstm-dropout tied-weights-counted-twice targets-softened-twice softmax-before-cross-entropy frozen-norms-update
+averaged-weights-with-live-batch-norm penalty-missing penalty-doubled penalty-scaled-by-accumulation l1-by-subgradient
+l1-threshold-after-adam max-norm-axis max-norm-shrinks-inside penalty-in-logged-loss recalibration-with-dropout
+stopping-on-training-data stopping-on-test-data stopping-wrong-direction patience-in-evaluations best-weights-not-restored
+best-weights-by-reference left-in-eval-mode validation-in-train-mode gradients-not-cleared clipping-after-step
+clipping-scaled-gradients regularization-while-underfitting
+""".split())
+
+
+def named(script: Script) -> set[str]:
+    return {name for wanted in script.expected for name in wanted.split("|")}
+
+
+def call(function: Any, parts: dict[str, Any], **more: Any) -> Any:
+    """Call a function of a set-up with the parts that its parameters name."""
+    given = {**parts, **more}
+    return function(**{name: given[name] for name in inspect.signature(function).parameters if name in given})
+
+
+def run_steps(parts: dict[str, Any], count: int) -> list[float]:
+    """The losses of ``count`` training steps; a plain step where the set-up has none."""
+    losses: list[float] = []
+    while len(losses) < count:
+        for batch in islice(parts["train_loader"], count - len(losses)):
+            if "train_step" in parts:
+                losses.append(float(call(parts["train_step"], parts, batch=batch, step=len(losses))))
+                continue
+            parts["model"].train()
+            parts["optimizer"].zero_grad()
+            loss = parts["criterion"](parts["model"](batch[0]), batch[1])
+            loss.backward()
+            parts["optimizer"].step()
+            losses.append(loss.item())
+    return losses
+
+
+def clean_loss(parts: dict[str, Any], model: nn.Module) -> float:
+    """The mean loss on the training batches, in evaluation mode and without gradients."""
+    model.eval()
+    losses = []
+    with torch.no_grad():
+        for batch in parts["train_loader"]:
+            out = model(**batch).loss if isinstance(batch, dict) else parts["criterion"](model(batch[0]), batch[1])
+            losses.append(float(out))
+    model.train()
+    return sum(losses) / len(losses)
+
+
+def test_there_is_enough() -> None:
+    assert len(MISTAKES) >= 66
+    assert len(CORRECT) >= 18
+
+
+def test_both_halves_name_every_required_check() -> None:
+    for part in ("open", "held"):
+        covered = set().union(*(named(s) for s in scripts(part)))
+        assert covered == REQUIRED, (part, covered ^ REQUIRED)
+
+
+def test_the_halves_are_of_like_size() -> None:
+    sizes = Counter(s.part for s in MISTAKES)
+    assert abs(sizes["open"] - sizes["held"]) <= len(MISTAKES) // 10
+
+
+@pytest.mark.parametrize("script", ALL, ids=lambda s: s.name)
+def test_it_is_a_small_script_that_says_what_is_wrong(script: Script) -> None:
+    text = script.path.read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    assert 30 <= text.count("\n") <= 110
+    assert ("Wrong:" in docstring and "https://" in docstring) or "Near to:" in docstring or "Loshchilov" in docstring \
+        or "Wang & Aitchison" in docstring
+
+
+@pytest.mark.parametrize("script", MISTAKES, ids=lambda s: s.name)
+def test_the_code_does_not_name_its_mistake(script: Script) -> None:
+    tree = ast.parse(script.path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body[1:] if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXPECTED")]
+    code = ast.unparse(tree).lower()
+    assert not re.search(r"\b(wrong|bug|mistake|broken|incorrect|leak|buggy|bad_practice)\b", code)
+    assert not any(name in code for name in named(script))
+
+
+@pytest.mark.parametrize("script", ALL, ids=lambda s: s.name)
+def test_it_builds_and_its_functions_run(script: Script) -> None:
+    if not script.available:
+        pytest.skip(f"needs {script.needs}")
+    parts = script.build()
+    SetUp.of(parts)
+    with quiet():
+        torch.manual_seed(0)
+        tried = copy.deepcopy(parts)
+        accumulation = parts.get("declared", {}).get("accumulation", 1)
+        losses = run_steps(tried, max(3, accumulation))
+        assert all(torch.isfinite(torch.tensor(losses)))
+        assert len(list(islice(tried["val_loader"], 2))) > 0
+        if "validate" in tried:
+            assert isinstance(call(tried["validate"], tried), float)
+        if "finalize" in tried:
+            call(tried["finalize"], tried)
+        if "fit" in tried:
+            kept = call(tried["fit"], tried, epochs=2)
+            assert kept is None or isinstance(kept, nn.Module)
+
+
+@pytest.mark.parametrize("script", CORRECT, ids=lambda s: s.name)
+def test_a_correct_one_learns(script: Script) -> None:
+    if not script.available:
+        pytest.skip(f"needs {script.needs}")
+    with quiet():
+        parts = script.build()
+        torch.manual_seed(0)
+        before = clean_loss(parts, parts["model"])
+        if "fit" in parts:
+            kept = call(parts["fit"], parts) or parts["model"]
+        else:
+            run_steps(parts, min(parts["epochs"], 8) * len(parts["train_loader"]))
+            kept = parts["model"]
+        assert clean_loss(parts, kept) < 0.9 * before
