@@ -25,8 +25,8 @@ def gradients_not_cleared(exam: Exam) -> Iterator[Observed]:
         if same and len(same) * 2 >= len(step.stale):
             kept += 1
     if kept:
-        yield Observed(run.function, f"at {kept} of {len(run.watch.steps) - 1} steps the gradients of the step before were still there "
-                       "when the next ones were added",
+        yield Observed(run.function, f"at {kept} of {len(run.watch.steps) - 1} steps the gradients of the step before were still "
+                       "there when the next ones were added",
                        "optimizer.zero_grad()\nloss.backward()\noptimizer.step()")
 
 
@@ -43,12 +43,12 @@ def clipping_after_step(exam: Exam) -> Iterator[Observed]:
             late += last == "step"
             early += last == "backward"
     if late and not early:
-        yield Observed(run.function, f"gradients were clipped {late} times after optimizer.step() and never between backward and step",
+        yield Observed(run.function, f"gradients were clipped {late} times after optimizer.step(), never between backward and step",
                        "loss.backward()\ntorch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)\noptimizer.step()")
 
 
 @check("clipping-scaled-gradients", severity="error", evidence="probe", needs=("train_step|fit", "train_loader"),
-       why="A gradient scaler multiplies gradients by thousands; clipped before unscale_ they are clipped at every step, by the scale.",
+       why="A gradient scaler multiplies gradients by thousands; clipped before unscale_ they are clipped at every step.",
        source="PyTorch documentation, Automatic Mixed Precision examples: gradient clipping")
 def clipping_scaled_gradients(exam: Exam) -> Iterator[Observed]:
     run = exam.once(observed)

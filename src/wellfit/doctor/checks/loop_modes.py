@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.loop.finals import Run, noisy_norms, ran
 from wellfit.doctor.loop.modes import drops, moved_by_mode
+from wellfit.doctor.loop.records import Forward, Recalibration
 from wellfit.doctor.loop.runs import FitRun, Outcome
 from wellfit.doctor.loop.steps import observed
-from wellfit.doctor.loop.watch import Forward, Recalibration
 from wellfit.doctor.registry import Observed, check
 
 
@@ -62,7 +62,8 @@ def left_in_eval_mode(exam: Exam) -> Iterator[Observed]:
         if wrong is not None:
             yield Observed(function, f"{wrong[0]} of {wrong[1]} training passes after the first validation are made in eval mode; "
                            f"it concerns {_modules(exam)}",
-                           "for epoch in range(epochs):\n    model.train()\n    ...  # training\n    model.eval()\n    ...  # validation")
+                           "for epoch in range(epochs):\n    model.train()\n    ...  # training\n"
+                           "    model.eval()\n    ...  # validation")
             return
 
 
@@ -91,8 +92,8 @@ def validation_in_train_mode(exam: Exam) -> Iterator[Observed]:
         passes = [f for f in exam.once(validation).forwards if f.phase in ("val", "test", "")]
         wrong = [f for f in passes if f.live and f.root_training]
         if wrong and len(wrong) * 2 >= len(passes):
-            yield Observed("validate", f"called on a model in train mode, as after a training step, it makes {len(wrong)} of {len(passes)} "
-                           f"passes in train mode; it concerns {_modules(exam)}", fix)
+            yield Observed("validate", f"called on a model in train mode, as after a training step, it makes {len(wrong)} of "
+                           f"{len(passes)} passes in train mode; it concerns {_modules(exam)}", fix)
 
 
 def finished(exam: Exam) -> Run:
@@ -119,8 +120,9 @@ def recalibration_with_dropout(exam: Exam) -> Iterator[Observed]:
             if norms:
                 live = [n for n, m in one.module.named_modules() if drops(m) and one.modes.get(id(m))]
                 name, ratio = max(norms, key=lambda n: abs(n[1] - 1))
-                yield Observed(function, f"while batch norms take their statistics {', '.join(live[:3]) or 'functional dropout'} is on: the "
-                               f"variance at the input of {name} is {ratio:.3g} times that without",
-                               "model.train()\nfor m in model.modules():\n    if isinstance(m, torch.nn.Dropout):\n        m.eval()\n"
-                               "# then the passes over train_loader, without torch.optim.swa_utils.update_bn, which turns it on again")
+                on = ", ".join(live[:3]) or "functional dropout"
+                yield Observed(function, f"while batch norms take their statistics {on} is on: the variance at the input of "
+                               f"{name} is {ratio:.3g} times that without",
+                               "model.train()\nfor m in model.modules():\n    if isinstance(m, torch.nn.Dropout):\n"
+                               "        m.eval()\n# then the passes over train_loader; swa_utils.update_bn would turn it on again")
                 return

@@ -30,8 +30,8 @@ def named(names: Iterable[str], most: int = 4) -> str:
 def penalty_missing(exam: Exam) -> Iterator[Observed]:
     function = "train_step" if exam.set_up.train_step is not None else "fit"
     for verdict in _of(exam, "penalty-missing"):
-        yield Observed(function, f"declared {verdict.name}={verdict.meant:g}; the gradient at optimizer.step() is that of the data alone, "
-                       "and nothing else acts on the weights after the step",
+        yield Observed(function, f"declared {verdict.name}={verdict.meant:g}; the gradient at optimizer.step() is that of the data "
+                       "alone, and nothing else acts on the weights after the step",
                        f"loss = criterion(model(x), y) + {_FORMULA[verdict.name].format(verdict.meant)}")
     declared = exam.set_up.declared.get("max_norm")
     if isinstance(declared, int | float) and not isinstance(declared, bool) and declared > 0 and exam.set_up.train_step is not None:
@@ -70,15 +70,15 @@ def penalty_doubled(exam: Exam) -> Iterator[Observed]:
 
 
 @check("penalty-scaled-by-accumulation", severity="error", evidence="probe", needs=("train_step|fit", "declared", "train_loader"),
-       why="With gradient accumulation the data loss is divided by the number of batches and the penalty is not (or the reverse), so "
-           "its strength depends on how often the optimizer steps.",
+       why="With gradient accumulation the data loss is divided by the number of batches and the penalty is not (or the reverse), "
+           "so its strength depends on how often the optimizer steps.",
        source="wellfit: a penalty is divided once, like the loss it is added to")
 def penalty_scaled(exam: Exam) -> Iterator[Observed]:
     function = "train_step" if exam.set_up.train_step is not None else "fit"
     for verdict in _of(exam, "penalty-scaled-by-accumulation"):
         n = exam.once(observed).cycle
-        yield Observed(function, f"declared {verdict.name}={verdict.meant:g}, {n} batches per optimizer step; relative to the data loss "
-                       f"it acts with {verdict.measured:.3g} ({verdict.measured / verdict.meant:.3g} times)",
+        yield Observed(function, f"declared {verdict.name}={verdict.meant:g}, {n} batches per optimizer step; relative to the data "
+                       f"loss it acts with {verdict.measured:.3g} ({verdict.measured / verdict.meant:.3g} times)",
                        f"loss = (criterion(model(x), y) + {_FORMULA[verdict.name].format(verdict.meant)}) / {n}")
 
 
@@ -96,13 +96,13 @@ def l1_by_subgradient(exam: Exam) -> Iterator[Observed]:
         return
     yield Observed(named(names), f"beside the gradient of the data there is {max(names.values()):.3g}·sign(w); exact zeros after "
                    f"{len(run.watch.steps)} steps: {zeros}",
-                   f"plan = wf.Recipe(wf.L1({max(names.values()):.3g})).compile(model)  # thresholds in the optimizer's own metric\n"
-                   "plan.attach(optimizer)")
+                   f"plan = wf.Recipe(wf.L1({max(names.values()):.3g})).compile(model)\n"
+                   "plan.attach(optimizer)  # thresholds in the optimizer's own metric")
 
 
 @check("l1-threshold-after-adam", severity="error", evidence="probe", needs=("train_step", "optimizer", "train_loader"),
-       why="Adam scales each coordinate's step by 1/(sqrt(v)+eps); soft-thresholding by lr*strength afterwards ignores that scale and "
-           "solves another problem than the L1 one.",
+       why="Adam scales each coordinate's step by 1/(sqrt(v)+eps); soft-thresholding by lr*strength afterwards ignores that scale "
+           "and solves another problem than the L1 one.",
        source="Melchior et al., Proximal Adam, 2019; Yun et al., Adaptive Proximal Gradient Methods, NeurIPS 2021")
 def l1_threshold_after_adam(exam: Exam) -> Iterator[Observed]:
     optimizer = exam.set_up.optimizer
@@ -110,7 +110,8 @@ def l1_threshold_after_adam(exam: Exam) -> Iterator[Observed]:
         return
     found: dict[str, float] = {}
     try:
-        found = {n: done.amount / rate for n, (done, rate) in exam.once(thresholds).items() if done.kind == "threshold" and rate > 0}
+        seen_small = exam.once(thresholds)
+        found = {n: done.amount / rate for n, (done, rate) in seen_small.items() if done.kind == "threshold" and rate > 0}
     except NotExaminable:
         pass
     if not found:
@@ -155,7 +156,7 @@ def penalty_in_logged_loss(exam: Exam) -> Iterator[Observed]:
             continue
         for share, factor in ((1.0, 1.0), (1 / run.cycle, 1.0), (1.0, 1 / run.cycle), (1 / run.cycle, 1 / run.cycle)):
             if abs(returned - factor * matched.value - share * cost) <= slack * factor:
-                yield Observed("train_step", f"it returns {returned:.6g}; the criterion alone is {factor * matched.value:.6g}, the penalty "
-                               f"{share * cost:.4g}",
+                yield Observed("train_step", f"it returns {returned:.6g}; the criterion alone is {factor * matched.value:.6g}, the "
+                               f"penalty {share * cost:.4g}",
                                "data_loss = criterion(model(x), y)\n(data_loss + penalty).backward()\nreturn data_loss.item()")
                 return

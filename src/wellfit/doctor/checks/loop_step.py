@@ -25,8 +25,8 @@ def max_norm_axis(exam: Exam) -> Iterator[Observed]:
     first = wrong[0]
     over = [d for d in range(len(first.shape)) if d not in first.ball.kept]
     right = (first.right or (0,))[0]
-    yield Observed(named(b.name for b in wrong), f"{first.name} {first.shape}: after a step the norms over axes {over} are bounded by "
-                   f"{first.ball.radius:.4g}; a unit's incoming weights are those over all axes but {right}",
+    yield Observed(named(b.name for b in wrong), f"{first.name} {first.shape}: after a step the norms over axes {over} are bounded "
+                   f"by {first.ball.radius:.4g}; a unit's incoming weights are those over all axes but {right}",
                    f"with torch.no_grad():\n    layer.weight.copy_(torch.renorm(layer.weight, p=2, dim={right}, "
                    f"maxnorm={first.ball.radius:.4g}))", severity=None if meant else "warning")
 
@@ -38,9 +38,9 @@ def max_norm_shrinks_inside(exam: Exam) -> Iterator[Observed]:
     found = exam.once(shrinking)
     if found and ("max_norm" in exam.set_up.declared or exam.once(bounded)[0]):
         name, eps = found[0]
-        yield Observed(named(n for n, _ in found), f"{name}: weights far inside the ball are scaled by norm / (norm + {eps:.2g}) at "
-                       "each step",
-                       "norm = w.norm(dim=1, keepdim=True)\nw.mul_(torch.where(norm > radius, radius / norm, torch.ones_like(norm)))")
+        yield Observed(named(n for n, _ in found), f"{name}: weights far inside the ball are scaled by norm / (norm + {eps:.2g}) "
+                       "at each step",
+                       "norm = w.norm(dim=1, keepdim=True)\nw.mul_((radius / norm).clamp(max=1))")
 
 
 @check("decay-moves-frozen", severity="warning", evidence="probe", needs=("train_step", "train_loader"),
@@ -60,6 +60,6 @@ def decay_moves_frozen(exam: Exam) -> Iterator[Observed]:
         if 0 < factor < 1 - 1e-7 and left <= 1e-6 * size**0.5 and left <= 0.05 * (1 - factor) * size**0.5:
             moved.append((name, factor))
     if moved:
-        yield Observed(named(n for n, _ in moved), f"requires_grad=False, and yet {moved[0][0]} is {moved[0][1]:.8g} times what it was "
-                       f"after {run.watch.step_count} steps",
+        yield Observed(named(n for n, _ in moved), f"requires_grad=False, and yet {moved[0][0]} is {moved[0][1]:.8g} times what it "
+                       f"was after {run.watch.step_count} steps",
                        "for p in model.parameters():\n    if p.requires_grad:\n        p.mul_(1 - lr * decay)")

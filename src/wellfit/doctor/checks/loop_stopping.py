@@ -22,16 +22,16 @@ def _chosen_by(story: Story, part: str) -> str | None:
     if outcome is None or story.early("val") or outcome.ended == "failed":
         return None
     if story.early(part) and not story.stops_while_better and outcome.epochs < story.longest / outcome.per_epoch:
-        return (f"fit ends after {outcome.epochs:.4g} epochs when the {_NAMES[part]} gets worse after {TURN} of them, and goes on to "
-                f"{story.longest / outcome.per_epoch:.4g} when it does not; the validation data change nothing")
+        return (f"fit ends after {outcome.epochs:.4g} epochs when the {_NAMES[part]} get worse after {TURN} of them, and goes on "
+                f"to {story.longest / outcome.per_epoch:.4g} when it does not; the validation data change nothing")
     if outcome.ended == "returned" and story.rising.ended == "returned":
         listed = "val" if outcome.evaluations["val"] else part
         places, count = place_of(outcome, listed), len(outcome.evaluations[listed])
         usual = place_of(story.rising, listed)
         if places and count - 1 not in places and max(places) <= TURN + 1 and count > TURN + 3 and len(
                 story.rising.evaluations[listed]) - 1 in usual:
-            return (f"fit keeps the weights of evaluation {max(places) + 1} of {count} when the {_NAMES[part]} gets worse from there on, "
-                    "and the last ones when it does not; the validation data change nothing")
+            return (f"fit keeps the weights of evaluation {max(places) + 1} of {count} when the {_NAMES[part]} get worse from "
+                    "there on, and the last ones when they do not; the validation data change nothing")
     return None
 
 
@@ -71,8 +71,8 @@ def stopping_wrong_direction(exam: Exam) -> Iterator[Observed]:
     if worse is None or worse.ended == "failed":
         return
     if story.stops_while_better and not story.early("val") and not story.early("train"):
-        yield Observed("fit", f"fit ends after {better.epochs:.4g} epochs while validation gets better at every evaluation, and goes on to "
-                       f"{worse.epochs:.4g} when it gets worse", _FIX)
+        yield Observed("fit", f"fit ends after {better.epochs:.4g} epochs while validation gets better at every evaluation, and "
+                       f"goes on to {worse.epochs:.4g} when it gets worse", _FIX)
         return
     places, count = place_of(better, "val"), len(better.evaluations["val"])
     if better.ended == "returned" and count > TURN + 2 and places and max(places) <= 1 and distinct(better, "val", max(places), -1):
@@ -82,7 +82,8 @@ def stopping_wrong_direction(exam: Exam) -> Iterator[Observed]:
                            f"{max(places) + 1}", _FIX)
 
 
-@check("patience-in-evaluations", severity="warning", evidence="probe", needs=("fit", "train_loader", "val_loader", "declared.patience"),
+@check("patience-in-evaluations", severity="warning", evidence="probe",
+       needs=("fit", "train_loader", "val_loader", "declared.patience"),
        why="Patience is meant in epochs and counted in evaluations: the run ends that much sooner or later.", source=_SOURCE)
 def patience_in_evaluations(exam: Exam) -> Iterator[Observed]:
     story = exam.once(told)
@@ -116,17 +117,19 @@ def _lost(exam: Exam) -> tuple[str, Outcome, str] | None:
     """On which exit the best weights are lost, with the run and what was seen."""
     story = exam.once(told)
     outcome = story.turning.get("val")
-    if outcome is None or story.stops_while_better:
+    if outcome is None or story.stops_while_better or _chosen_by(story, "train") or _chosen_by(story, "test"):
         return None
     lost = _not_kept(outcome, TURN - 1)
     stops = story.early("val")
     declared = any(k in exam.set_up.declared for k in ("patience", "monitor", "mode"))
-    tries = bool(outcome.copies or outcome.aliases or outcome.saved or outcome.named_best)
-    count = len(outcome.evaluations["val"])
+    tries = any("best" in n.lower() for n in outcome.held.names)
+    evaluations = outcome.evaluations["val"]
+    count = len(evaluations)
+    filed = bool(outcome.saved) and count > TURN + 1 and outcome.saved[-1] <= evaluations[TURN].batches - 1
     if lost:
-        if not (stops or declared or tries):
+        if not (stops or declared or tries or filed):
             return None
-        return "patience" if stops else "end", outcome, (
+        return "file" if filed and not outcome.held.copies else "patience" if stops else "end", outcome, (
             f"validation is best at evaluation {TURN} of {count}; the weights that fit leaves are those of the last one")
     if lost is None or not stops:
         return None
@@ -134,16 +137,19 @@ def _lost(exam: Exam) -> tuple[str, Outcome, str] | None:
         total = len(story.rising.evaluations["val"])
         late = FitRun(exam, {"train": fast_rising, "val": turning_at(total - 2)}, epochs=story.epochs, look=True).run()
         if len(late.evaluations["val"]) == total and _not_kept(late, total - 2):
-            return "last epoch", late, (f"validation is best at evaluation {total - 1} of {total}; when the epochs run out fit leaves the "
-                                        "weights of the last one, though it restores the best when patience runs out")
+            return "last epoch", late, (
+                f"validation is best at evaluation {total - 1} of {total}; when the epochs run out fit leaves the weights of the "
+                "last one, though it restores the best when patience runs out")
     waited = count - TURN
     if waited >= 3:
-        stopped = FitRun(exam, {"train": fast_rising, "val": turning}, epochs=story.epochs, interrupt_after=TURN + 1, look=True).run()
+        stopped = FitRun(exam, {"train": fast_rising, "val": turning}, epochs=story.epochs, interrupt_after=TURN + 1,
+                         look=True).run()
         if stopped.interrupted and stopped.ended == "returned":
             evaluations = stopped.evaluations["val"]
             if stopped.kept not in evaluations[TURN - 1].weights and len(evaluations) > TURN:
-                return "interrupt", stopped, (f"validation is best at evaluation {TURN}; after a Ctrl-C in the epoch after evaluation "
-                                              f"{len(evaluations)} fit returns other weights than the best")
+                return "interrupt", stopped, (
+                    f"validation is best at evaluation {TURN}; after a Ctrl-C in the epoch after evaluation {len(evaluations)} fit "
+                    "returns other weights than the best")
     return None
 
 
@@ -155,8 +161,14 @@ def best_weights_not_restored(exam: Exam) -> Iterator[Observed]:
     if lost is None or _by_reference(lost[1]):
         return
     exit, outcome, seen = lost
-    sure = exit in ("patience", "last epoch") and (bool(outcome.copies) or "patience" in exam.set_up.declared or exit == "last epoch")
-    yield Observed("fit" if exit in ("patience", "end") else f"fit, exit by {exit}", seen, _FIX, severity="error" if sure else "warning")
+    if exit == "file":
+        yield Observed("fit", seen + "; the best ones were written to a file only", "model.load_state_dict(torch.load(path, "
+                       "weights_only=True))", severity="note")
+        return
+    meant = bool(outcome.held.copies) or "patience" in exam.set_up.declared
+    sure = exit == "last epoch" or (exit == "patience" and meant)
+    where = "fit" if exit in ("patience", "end") else f"fit, exit by {exit}"
+    yield Observed(where, seen, _FIX, severity="error" if sure else "warning")
 
 
 @check("best-weights-by-reference", severity="error", evidence="probe", needs=("fit", "train_loader", "val_loader"),
@@ -167,12 +179,13 @@ def best_weights_by_reference(exam: Exam) -> Iterator[Observed]:
     if lost is None or not _by_reference(lost[1]):
         return
     _, outcome, seen = lost
-    name = (outcome.aliases or outcome.named_best)[0]
+    name = (outcome.held.aliases or outcome.held.best)[0]
     yield Observed(f"fit: {name}", f"{name} shares its memory with the weights in training; {seen}",
                    "best_state = copy.deepcopy(model.state_dict())")
 
 
 def _by_reference(outcome: Outcome) -> bool:
-    return bool(outcome.aliases or outcome.named_best) and not outcome.copies
+    alias = [*outcome.held.aliases, *outcome.held.best]
+    return bool(alias) and (not outcome.held.copies or any("best" in n.lower() for n in alias))
 
 

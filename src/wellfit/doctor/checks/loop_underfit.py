@@ -32,7 +32,7 @@ def _heavy(exam: Exam) -> list[str]:
 
 
 @check("regularization-while-underfitting", severity="warning", evidence="probe", needs=("fit|train_step", "train_loader"),
-       why="Regularization trades training fit for generalization. A network that has not fitted its training data has nothing to trade.",
+       why="Regularization trades training fit for generalization; one that does not fit its training data has nothing to trade.",
        source="Goodfellow, Bengio and Courville, Deep Learning, chapter 11.4")
 def regularization_while_underfitting(exam: Exam) -> Iterator[Observed]:
     heavy = _heavy(exam)
@@ -44,7 +44,7 @@ def regularization_while_underfitting(exam: Exam) -> Iterator[Observed]:
     without = trained(exam, light=True)
     if without.learned >= max(0.3, with_it.learned + 0.25):
         yield Observed("fit" if exam.set_up.fit is not None else "train_step",
-                       f"clean training loss after the run is {with_it.loss:.3g}, that of a constant {with_it.chance:.3g}; the same run "
-                       f"without {', '.join(heavy)} reaches {without.loss:.3g}",
+                       f"clean training loss after the run is {with_it.loss:.3g}, that of a constant {with_it.chance:.3g}; the "
+                       f"same run without {', '.join(heavy)} reaches {without.loss:.3g}",
                        "# halve the regularization until the training loss falls; then look at the gap\n"
                        "plan = wf.Recipe(wf.Dropout(0.1), wf.WeightDecay(0.01)).compile(model)")

@@ -50,7 +50,8 @@ def call(function: Callable[..., Any], parts: Mapping[str, Any]) -> Any:
             continue
         if name not in parts:
             if parameter.default is parameter.empty:
-                raise NotExaminable(f"{getattr(function, '__name__', 'the function')} asks for {name}, which the set-up does not have")
+                who = getattr(function, "__name__", "the function")
+                raise NotExaminable(f"{who} asks for {name}, which the set-up does not have")
             continue
         if parameter.kind is parameter.POSITIONAL_ONLY:
             positional.append(parts[name])

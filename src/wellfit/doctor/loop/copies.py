@@ -19,7 +19,7 @@ from wellfit.doctor.copies import NotExaminable
 from wellfit.doctor.set_up import SetUp
 
 LOADERS = ("train_loader", "val_loader", "test_loader")
-_LIBRARIES = tuple({str(Path(p)) for p in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))})
+_LIBRARIES = tuple({str(Path(sysconfig.get_path(name))) for name in ("stdlib", "purelib", "platlib")})
 _PACKAGE = str(Path(__file__).resolve().parents[2])
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, types.CodeType,
           types.FrameType, torch.dtype, torch.device, torch.Size)
@@ -85,8 +85,11 @@ def copied(set_up: SetUp, loaders: Mapping[str, Any] | None = None) -> SetUp:
 
 def is_users(function: types.FunctionType) -> bool:
     """Whether a function was written by the user: neither by a library nor in this package."""
-    file = function.__code__.co_filename
-    return not file.startswith((*_LIBRARIES, _PACKAGE, "<frozen"))
+    return users_code(function.__code__)
+
+
+def users_code(code: types.CodeType) -> bool:
+    return not code.co_filename.startswith((*_LIBRARIES, _PACKAGE, "<frozen"))
 
 
 def _callable(value: Any, memo: dict[int, Any]) -> Any:
@@ -133,7 +136,7 @@ def _whole(old: Optimizer, new: Optimizer, memo: dict[int, Any]) -> None:
     for name, value in vars(old).items():
         if name in ("defaults", "state", "param_groups") or (name == "step" and hasattr(value, "_wrapped_by_lr_sched")):
             continue
-        if name.startswith("_optimizer_") and name.endswith("hooks") or name not in vars(new):
+        if (name.startswith("_optimizer_") and name.endswith("hooks")) or name not in vars(new):
             setattr(new, name, _soft(value, memo))
     new._opt_called = True  # type: ignore[attr-defined]  # a scheduler asks for it
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wellfit.doctor.loop.criteria import Criterion, Matched, match, targets_of
-from wellfit.doctor.loop.watch import Forward, Step
+from wellfit.doctor.loop.records import Forward, Step
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,8 @@ def _direct(g: Tensor, w: Tensor, parts: list[Tensor | None], factors: list[floa
     if norm <= noise:
         return Direct("none", **floor)
     allowed = max(noise, 0.01 * norm)
+    if w.numel() == 1 and float(w.abs()) > 0:
+        return Direct("either", **floor)  # whatever is left is along sign(w) and along w
     l1 = float((rest * sign).sum()) / count
     if float((rest - l1 * sign).norm()) <= allowed and int(count) > 1:
         if float(w.abs().std(correction=0)) > 1e-3 * float(w.abs().mean()):

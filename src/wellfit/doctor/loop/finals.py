@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from wellfit.doctor.loop.copies import copied
 from wellfit.doctor.loop.criteria import run_model
 from wellfit.doctor.loop.loaders import Watched, rows_of
 from wellfit.doctor.loop.modes import takes_statistics
-from wellfit.doctor.loop.watch import Forward, Recalibration, Watch
+from wellfit.doctor.loop.records import Forward, Recalibration
+from wellfit.doctor.loop.watch import Watch
 from wellfit.doctor.set_up import SetUp
 
 
@@ -54,7 +56,7 @@ def ran(exam: Exam, which: str) -> Run:
         def begun(loader: Watched) -> None:
             watch.phase = loader.part
 
-        def read(loader: Watched, batch: object) -> None:
+        def read(loader: Watched, batch: Any) -> None:
             watch.phase, watch.batch = loader.part, batch
         for loader in loaders.values():
             loader.begun, loader.read = begun, read

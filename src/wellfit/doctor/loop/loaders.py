@@ -93,7 +93,8 @@ class Watched(DataLoader[Any]):
         self.begun: Callable[[Watched], None] = lambda loader: None
         self.read: Callable[[Watched, Any], None] = lambda loader, batch: None
         self.ended: Callable[[Watched], None] = lambda loader: None
-        pair = isinstance(self.whole, tuple | list) and all(isinstance(v, Tensor) and v.ndim and v.shape[0] == rows for v in self.whole)
+        pair = isinstance(self.whole, tuple | list) and all(
+            isinstance(v, Tensor) and v.ndim and v.shape[0] == rows for v in self.whole)
         data: Dataset[Any] = TensorDataset(*self.whole) if pair else _Rows(self.whole, rows)
         self.targets = targets_of(self.whole)
         self.honest = None if self.targets is None else self.targets.clone()

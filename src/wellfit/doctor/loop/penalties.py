@@ -169,7 +169,8 @@ def verdicts(exam: Exam) -> list[Verdict]:
     coupled = _middle(found.optimizer)
     every = {k: v for k, v in {"in the loss": loss, "weight_decay of the optimizer": coupled, "after the step": decay}.items() if v}
     if "l2" in wanted and "weight_decay" in wanted:
-        pairs = [("l2", {"in the loss": loss} if loss else {}), ("weight_decay", {k: v for k, v in every.items() if k != "in the loss"})]
+        pairs = [("l2", {"in the loss": loss} if loss else {}),
+                 ("weight_decay", {k: v for k, v in every.items() if k != "in the loss"})]
     else:
         pairs = [(k, every) for k in ("l2", "weight_decay") if k in wanted]
     for name, ways in pairs:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from wellfit.doctor.copies import NotExaminable
 from wellfit.doctor.exam import Exam
 from wellfit.doctor.loop.calling import Enough, Interrupt, call, parts_of, undisturbed
 from wellfit.doctor.loop.copies import copied
 from wellfit.doctor.loop.loaders import Commanded, Watched, rows_of
-from wellfit.doctor.loop.watch import Forward, Watch
+from wellfit.doctor.loop.records import Forward
+from wellfit.doctor.loop.variables import Held, held_above, held_in
+from wellfit.doctor.loop.watch import Watch
 from wellfit.doctor.set_up import SetUp
 
 Course = Callable[[int], float]
 EVALUATIONS, SECONDS, SLOWER = 160, 8.0, 1e-3
-_NO_STATE = (str, bytes, int, float, type, Optimizer, torch.utils.data.DataLoader, FunctionType, MethodType, BuiltinFunctionType,
-             ModuleType)
+
 
 
 @dataclass
@@ -46,8 +46,8 @@ class Outcome:
         batches: training batches that were read, with steps; per_epoch: of one epoch.
         evaluations: by loader.
         kept, last: digests of the weights that fit keeps, and of those after the last step.
-        aliases: names of variables in fit that hold the live weights as if they were a copy; copies: that hold a copy.
-        saved: whether something was written to a file.
+        held: variables of fit, and of what it calls, that hold weights.
+        saved: training batches after which something was written to a file.
     """
 
     ended: str
@@ -60,10 +60,8 @@ class Outcome:
     modules: dict[int, str]
     started_training: frozenset[int]
     interrupted: bool = False
-    aliases: list[str] = field(default_factory=list)
-    named_best: list[str] = field(default_factory=list)
-    copies: list[str] = field(default_factory=list)
-    saved: bool = False
+    held: Held = field(default_factory=Held)
+    saved: list[int] = field(default_factory=list)
     error: str = ""
 
     @property
@@ -129,7 +127,8 @@ class FitRun:
         if exam.set_up.fit is None:
             raise NotExaminable("no fit")
         with undisturbed():
-            self.loaders = {p: _watched(exam, p) for p in ("train", "val", "test") if getattr(exam.set_up, f"{p}_loader") is not None}
+            self.loaders = {p: _watched(exam, p) for p in ("train", "val", "test")
+                            if getattr(exam.set_up, f"{p}_loader") is not None}
             if "train" not in self.loaders:
                 raise NotExaminable("fit needs a train_loader")
             self.parts = parts = copied(exam.set_up, {f"{p}_loader": loader for p, loader in self.loaders.items()})
@@ -144,9 +143,10 @@ class FitRun:
             modules = {id(m): n for n, m in parts.model.named_modules()}
             started = frozenset(id(m) for m in parts.model.modules() if m.training)
             outcome = Outcome("failed", 0, len(self.loaders["train"]), self.per_part, "", "", watch.forwards, modules, started)
+            self.outcome = outcome
             if self.look:
                 watch.returning_code = _code_of(parts.fit)
-                watch.returning = lambda frame: self._look(frame, outcome)
+                watch.returning = lambda frame: held_in(parts, frame, outcome.held)
             result: Any = None
             with watch:
                 try:
@@ -160,7 +160,7 @@ class FitRun:
                     raise
                 except Exception as error:
                     outcome.error = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-            outcome.saved = any(kind == "save" for kind, _ in watch.log)
+            outcome.saved = [at for kind, at in watch.log if kind == "save"]
             outcome.batches, outcome.interrupted = self.batches, self.interrupted
             outcome.kept, outcome.last = weights_of(result, parts), self.last
         return outcome
@@ -169,11 +169,11 @@ class FitRun:
 
     def _begun(self, loader: Watched) -> None:
         watch, part = self.watch, loader.part
-        if time.monotonic() > watch.deadline:
+        if watch.late:
             raise Enough
-        if part == "train" and watch.step_count > self._pass_steps:
-            self.done_passes += 1
-        self._pass_steps = watch.step_count
+        if part == "train":
+            self.done_passes += watch.step_count > self._pass_steps
+            self._pass_steps = watch.step_count
         known = self.per_part[part]
         fresh = not known or known[-1].steps != watch.step_count
         if fresh:
@@ -186,6 +186,8 @@ class FitRun:
             self.commands[part].set(self.evaluated or self.parts.model, self.courses[part](index))
         self._phases.append(watch.phase)
         watch.phase = part
+        if self.look and part != "train" and fresh and len(known) > 3:
+            self.outcome.held = held_above(self.parts, sys._getframe(1))
 
     def _read(self, loader: Watched, batch: Any) -> None:
         watch = self.watch
@@ -197,7 +199,7 @@ class FitRun:
             if due and not self.interrupted and self.per_part["val"][-1].steps < watch.step_count:
                 self.interrupted = True
                 raise Interrupt
-        if time.monotonic() > watch.deadline:
+        if watch.late:
             raise Enough
 
     def _ended(self, loader: Watched) -> None:
@@ -217,54 +219,6 @@ class FitRun:
         elif len(list(made.module.parameters())) == len(list(self.parts.model.parameters())):
             known[-1].weights.add(digest(made.module.parameters()))
             self.evaluated = made.module
-
-    # ---- what fit's variables hold when it returns
-
-    def _look(self, frame: FrameType, outcome: Outcome) -> None:
-        live = {p.data_ptr() for p in self.parts.model.parameters()}
-        names = set(self.parts.model.state_dict())
-        seen: set[int] = set()
-
-        def visit(label: str, item: Any, depth: int) -> None:
-            if id(item) in seen or isinstance(item, _NO_STATE):
-                return
-            seen.add(id(item))
-            if isinstance(item, nn.Module):
-                if item is self.parts.model:
-                    if "best" in label.lower():
-                        outcome.named_best.append(label)
-                elif item is not self.parts.averaged and set(item.state_dict()) == names:
-                    outcome.copies.append(label)
-                return
-            if isinstance(item, Mapping):
-                tensors = [v for k, v in item.items() if isinstance(v, Tensor) and k in names]
-                if len(tensors) >= max(1, len(live) // 2):
-                    shared = any(t.data_ptr() in live for t in tensors)
-                    (outcome.aliases if shared else outcome.copies).append(label)
-                    return
-            if isinstance(item, list) and len(item) >= max(1, len(live)) and all(isinstance(t, Tensor) for t in item):
-                if not any(isinstance(t, nn.Parameter) for t in item):
-                    (outcome.aliases if any(t.data_ptr() in live for t in item) else outcome.copies).append(label)
-                return
-            if depth >= 3:
-                return
-            if isinstance(item, Mapping):
-                for key, inner in list(item.items())[:50]:
-                    visit(f"{label}[{key!r}]", inner, depth + 1)
-            elif isinstance(item, tuple | list):
-                for inner in item[:50]:
-                    visit(label, inner, depth + 1)
-            elif hasattr(item, "__dict__"):
-                for key, inner in list(vars(item).items())[:50]:
-                    visit(f"{label}.{key}", inner, depth + 1)
-        parts = {id(v) for v in vars(self.parts).values()} - {id(self.parts.model)}
-        for name, value in list(frame.f_locals.items()):
-            if value is self.parts.model and "best" not in name.lower():
-                continue
-            if id(value) not in parts:
-                seen.discard(id(value))
-                visit(name, value, 0)
-
 
 def _code_of(function: Any) -> Any:
     while not isinstance(function, FunctionType | MethodType) and hasattr(function, "func"):

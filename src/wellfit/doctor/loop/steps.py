@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,12 +91,11 @@ def observe(exam: Exam, *, steps: int = 3, prepare: Callable[[SetUp], None] | No
         watch = Watch(parts.model, steps=steps, seconds=SECONDS)
         run = StepRun(parts, watch, [], [], "train_step",
                       frozen_before={n: p.detach().clone() for n, p in parts.model.named_parameters() if not p.requires_grad})
-        start = time.monotonic()
         function = parts.train_step
         assert function is not None
         with watch:
             for i in range(most):
-                if len(watch.steps) >= steps or (time.monotonic() - start > SECONDS and watch.steps):
+                if len(watch.steps) >= steps or (watch.late and watch.steps):
                     break
                 batch = batches[i % len(batches)]
                 watch.begin_call(i + 1, batch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from dataclasses import dataclass
 
 import torch
@@ -68,14 +67,14 @@ def trained(exam: Exam, light: bool) -> Fitted:
 def _steps(parts: SetUp, watch: Watch) -> None:
     if parts.train_step is None or not parts.epochs:
         raise NotExaminable("no fit, and no train_step with epochs")
-    start, step = time.monotonic(), 0
+    step = 0
     for epoch in range(min(EPOCHS, parts.epochs)):
         for batch in parts.train_loader:
             watch.begin_call(step + 1, batch)
             parts.model.train()
             call(parts.train_step, parts_of(parts, batch=batch, step=step, epoch=epoch))
             step += 1
-            if time.monotonic() - start > SECONDS:
+            if watch.late:
                 return
 
 

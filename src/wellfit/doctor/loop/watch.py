@@ -12,7 +12,6 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
 
@@ -24,90 +23,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from wellfit.doctor.loop.calling import Enough
 from wellfit.doctor.loop.modes import moved_by_mode, takes_statistics
+from wellfit.doctor.loop.records import Forward, Grads, Recalibration, Step, Tap
 from wellfit.doctor.loop.replay import replayed
-
-Grads = dict[str, Tensor]
-
-
-@dataclass
-class Forward:
-    """One pass of the model, as its outermost module was called.
-
-    Attributes:
-        own: whether the module holds weights of the model (not of an average or another network).
-        phase: the loader that was being read: "train", "val", "test" or "".
-        call: which call of the watched function.
-        root_training: mode of the module; live: ids of its dropout and norm layers in train mode.
-        outputs: those that can carry a gradient, detached; arrived: the gradient that came back to each.
-    """
-
-    module: nn.Module
-    own: bool
-    phase: str
-    call: int
-    with_grad: bool
-    root_training: bool
-    live: frozenset[int]
-    steps: int
-    batch: Any = None
-    outputs: list[Tensor] = field(default_factory=list)
-    arrived: dict[int, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Recalibration:
-    """A pass without gradient in which batch norms take statistics: the mode of every module in it.
-
-    Attributes:
-        cumulative: whether the norms average over all batches, as ``update_bn`` lets them.
-    """
-
-    module: nn.Module
-    modes: dict[int, bool]
-    batch: Any
-    phase: str
-    cumulative: bool
-
-
-@dataclass
-class Step:
-    """One step of the optimizer, by name of the weight.
-
-    Attributes:
-        contributions: of each pass since the gradients were cleared: Jᵀv.
-        stale: gradients that were there before the first of those passes.
-        seen_at: weights at which the passes were made; before, updated, after: weights before the step, after the optimizer's own
-            update (None if that cannot be repeated), and when the training went on.
-        clean: False if something was seen that this picture does not hold for (second-order gradients).
-    """
-
-    optimizer: Optimizer
-    call: int
-    gradients: Grads
-    contributions: list[tuple[Forward, Grads]]
-    stale: Grads | None
-    seen_at: dict[str, Tensor]
-    before: dict[str, Tensor]
-    updated: dict[str, Tensor] | None
-    rates: dict[str, float]
-    groups: dict[str, dict[str, Any]]
-    clean: bool
-    with_closure: bool
-    after: dict[str, Tensor] | None = None
-    calls: int = 1
-
-
-class _Tap(torch.autograd.Function):
-    """The identity; on the way back it tells what arrives."""
-
-    @staticmethod
-    def forward(ctx: Any, out: Tensor, told: Callable[[Tensor], bool]) -> Tensor:  # type: ignore[override]
-        ctx.told = told
-        return out.view_as(out)
-
-    @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, None]:  # type: ignore[override]
-        return (v if ctx.told(v) else None), None
 
 
 def _code(function: Any) -> CodeType | None:
@@ -132,14 +49,14 @@ class Watch:
     Args:
         model: the copy that is trained.
         steps: how many optimizer steps are recorded with their gradients.
-        seconds: after which the run is ended by :class:`Enough`.
+        seconds: of computing after which the run is ended by :class:`Enough`.
         profile: also note calls of clipping, scaling and scheduling functions.
         only_data: let the optimizer have the gradient of the data alone, at every step; nothing is recorded then.
     """
 
     def __init__(self, model: nn.Module, *, steps: int = 0, seconds: float = 20.0, profile: bool = True, only_data: bool = False):
         self.model, self.wanted, self.profile, self.only_data = model, steps, profile, only_data
-        self.deadline = time.monotonic() + seconds
+        self._deadlines = time.process_time() + seconds, time.monotonic() + 8 * seconds
         self.names = {id(p): n for n, p in model.named_parameters()}
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._inside = {id(m) for m in model.modules()}
@@ -197,6 +114,11 @@ class Watch:
             self.steps[-1].after = {n: p.detach().clone() for n, p in self.trained.items()}
 
     @property
+    def late(self) -> bool:
+        """Computing time counts, so that a busy machine does not change what is found."""
+        return time.process_time() > self._deadlines[0] or time.monotonic() > self._deadlines[1]
+
+    @property
     def recording(self) -> bool:
         return self.only_data or len(self.steps) < self.wanted
 
@@ -207,7 +129,7 @@ class Watch:
             return
         if self._depth == 0:
             self.settle()
-            if time.monotonic() > self.deadline:
+            if self.late:
                 raise Enough
         self._depth += 1
 
@@ -227,8 +149,9 @@ class Watch:
         if not made.with_grad and len(self.recalibrations) < 8:
             norms = [m for m in sensitive if takes_statistics(m) and m.training and getattr(m, "track_running_stats", False)]
             if norms:
-                self.recalibrations.append(Recalibration(module, {id(m): m.training for m in module.modules()}, self.batch, self.phase,
-                                                         any(m.momentum is None for m in norms)))
+                modes = {id(m): m.training for m in module.modules()}
+                cumulative = any(m.momentum is None for m in norms)
+                self.recalibrations.append(Recalibration(module, modes, self.batch, self.phase, cumulative))
         for listener in self.listeners:
             listener(made)
         if own and self.recording and torch.is_grad_enabled():
@@ -241,7 +164,7 @@ class Watch:
                 return value
             index = len(made.outputs)
             made.outputs.append(value.detach())
-            return _Tap.apply(value, lambda v: self._arrives(made, index, value, v))
+            return Tap.apply(value, lambda v: self._arrives(made, index, value, v))
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return type(value)(*(self._tapped(v, made) for v in value))
         if isinstance(value, tuple | list):
@@ -294,7 +217,7 @@ class Watch:
         """Put our own hook last, so that it sees what hooks of others make of the gradients."""
         if not self._ours(optimizer):
             return
-        if time.monotonic() > self.deadline:
+        if self.late:
             raise Enough
         if id(optimizer) in self._own_hooks:
             self._own_hooks.pop(id(optimizer)).remove()
