@@ -159,7 +159,8 @@ def heavy(decay: float, dropout: float, penalty: float = 0.0) -> dict[str, Any]:
         (fit + penalty * l2(model)).backward()
         optimizer.step()
         return fit.item()
-    return step_set_up(train_step, model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=decay), epochs=25)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=decay)
+    return step_set_up(train_step, model=model, optimizer=optimizer, epochs=25)
 
 
 @pytest.mark.parametrize("made", [heavy(0.5, 0.0), heavy(0.2, 0.9), heavy(0.0, 0.0, 0.5)], ids=["decay", "both", "in the loss"])

@@ -129,8 +129,10 @@ class Commanded:
         self.order = torch.randperm(loader.rows, generator=torch.Generator().manual_seed(7))
 
     def set(self, model: nn.Module, quality: float) -> None:
-        """``quality``: 1 if all rows agree, 0 if none does. More of it than before gives a lower loss, less of it a higher one: if the
-        model has moved, the share of rows is moved on until that is so."""
+        """``quality``: 1 if all rows agree, 0 if none does.
+
+        More of it than before gives a lower loss, less of it a higher one: the share of rows is moved on until that is so.
+        """
         targets = self.loader.targets
         assert targets is not None
         outputs = self._outputs(model).to(targets.device)
