@@ -29,7 +29,7 @@ def taken_apart(batch: Any, model: nn.Module | None = None) -> tuple[Any, Any]:
     """
     if isinstance(batch, Mapping):
         names = [n for n in TARGETS if n in batch]
-        inputs = {k: v for k, v in batch.items() if k not in TARGETS}
+        inputs: Any = {k: v for k, v in batch.items() if k not in TARGETS}
         accepted = _parameters(model)
         if accepted is not None:
             wanted = {k: v for k, v in inputs.items() if k in accepted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 from wellfit.doctor.set_up import SetUp
 
 _LOADERS = ("train_loader", "val_loader", "test_loader")
-_SHARE_ABOVE = 1 << 29  # bytes of arrays: beyond that, a copied data set shares them
+_SHARE_ABOVE = 1 << 26  # bytes of arrays: beyond that, a copied data set shares them
+_LONG = 1000  # entries from which a list of rows is shared
 
 
 class NotExaminable(Exception):
@@ -44,14 +45,14 @@ def fresh(set_up: SetUp) -> SetUp:
 def copied_loader(loader: Any) -> Any:
     """A loader that can be read without moving the generators, samplers and data sets of the given one.
 
-    Workers are left out. Large arrays (more than half a gigabyte) are shared.
+    Workers are left out. Large arrays (more than 64 MB) and long lists of rows are shared, not copied.
     """
     if iter_once(loader):
         raise NotExaminable("the loader is an iterator that can be read only once")
-    memo: dict[int, Any] = {}
-    arrays = list(_arrays(loader))
-    if sum(_bytes(a) for a in arrays) > _SHARE_ABOVE:
-        memo.update((id(a), a) for a in arrays)
+    held = list(_held(loader))
+    arrays = [v for v in held if not isinstance(v, list | dict)]
+    shared = [v for v in held if isinstance(v, list | dict)] + (arrays if sum(map(_bytes, arrays)) > _SHARE_ABOVE else [])
+    memo: dict[int, Any] = {id(v): v for v in shared}
     try:
         made = copy.deepcopy(loader, memo)
     except Exception as error:
@@ -66,8 +67,11 @@ def iter_once(loader: Any) -> bool:
     return hasattr(loader, "__next__")
 
 
-def _arrays(root: Any) -> Iterator[Any]:
-    """Tensors and numpy arrays that an object holds, as far as attributes, lists and mappings lead."""
+def _held(root: Any) -> Iterator[Any]:
+    """Tensors, numpy arrays, and long lists and mappings of rows that an object holds, as far as attributes lead.
+
+    Long lists of numbers are no rows but indices, which a sampler may shuffle in place.
+    """
     seen: set[int] = set()
     todo = [root]
     while todo and len(seen) < 20_000:
@@ -75,12 +79,13 @@ def _arrays(root: Any) -> Iterator[Any]:
         if id(item) in seen or isinstance(item, str | bytes | int | float | type(None) | type):
             continue
         seen.add(id(item))
-        if isinstance(item, Tensor | np.ndarray):
+        long = isinstance(item, list | dict) and len(item) > _LONG and not isinstance(next(iter(item)), int)
+        if long or isinstance(item, Tensor | np.ndarray):
             yield item
         elif isinstance(item, dict):
             todo += item.values()
         elif isinstance(item, list | tuple):
-            todo += item[:1000]
+            todo += item[:_LONG]
         elif hasattr(item, "__dict__"):
             todo += vars(item).values()
 
@@ -89,19 +94,21 @@ def _bytes(array: Any) -> int:
     return int(array.nbytes) if isinstance(array, np.ndarray) else array.numel() * array.element_size()
 
 
-@dataclass
-class Modes:
-    """Train and eval modes of all modules, to be put back."""
-
-    kept: list[tuple[nn.Module, bool]]
-
-    @classmethod
-    def of(cls, model: nn.Module) -> Modes:
-        return cls([(m, m.training) for m in model.modules()])
-
-    def restore(self) -> None:
-        for module, mode in self.kept:
-            module.training = mode
+def unwrapped(set_up: SetUp) -> SetUp:
+    """The same with the networks inside what torch.compile and data-parallel training put around them."""
+    def inside(model: nn.Module | None) -> nn.Module | None:
+        while isinstance(model, nn.Module):
+            wrapper = type(model).__name__
+            if wrapper == "OptimizedModule":
+                model = model._orig_mod
+            elif wrapper in ("DataParallel", "DistributedDataParallel"):
+                model = model.module
+            else:
+                break
+        return model  # type: ignore[return-value]
+    model, averaged = inside(set_up.model), inside(set_up.averaged)
+    return set_up if model is set_up.model and averaged is set_up.averaged else replace(
+        set_up, model=model, averaged=averaged)  # type: ignore[arg-type]
 
 
 def to_device(value: Any, device: torch.device) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wellfit.doctor.batches import call, device_of, first_tensor, main_output, rows_of, taken_apart
+from wellfit.doctor.batches import call, call_with_parts, device_of, first_tensor, main_output, rows_of, taken_apart
 from wellfit.doctor.copies import NotExaminable, copied_loader, fresh, to_device
 from wellfit.doctor.examples import invented
 from wellfit.doctor.set_up import SetUp
@@ -19,6 +20,8 @@ __all__ = ["Exam", "NotExaminable", "Sample"]
 
 ROWS = 64
 """Rows of a batch that models are probed with."""
+SECONDS = 0.3
+"""Longest pass of a probe, roughly; where a pass takes longer, fewer rows are taken."""
 LOADERS = ("train_loader", "val_loader", "test_loader")
 
 Found = TypeVar("Found")
@@ -95,6 +98,16 @@ class Exam:
         """Inputs the model can be run on: from the first loader there is, else the model's own example, else invented."""
         return self.once(_sample)
 
+    def fewer(self, count: int) -> Any:
+        """The sample's inputs with at most ``count`` rows; all of them if the model does not run on fewer."""
+        sample = self.sample()
+        few = rows_of(sample.inputs, lambda t: t[:count])
+        try:
+            self.output(self.model(train=False), few)
+        except Exception:  # the first axis is not that of rows
+            return sample.inputs
+        return few
+
     def output(self, model: nn.Module, inputs: Any) -> Tensor:
         """The main output, without gradient."""
         with torch.no_grad():
@@ -122,11 +135,54 @@ def _sample(exam: Exam) -> Sample:
             raise NotExaminable("the loader's batches hold no tensor of inputs")
         both = to_device(rows_of((inputs, targets), lambda t: t[:ROWS], count), device_of(model))
         try:
+            began = time.monotonic()
             exam.output(exam.model(train=False), both[0])
         except NotExaminable:
             raise
-        except Exception as error:
-            what = " ".join(str(error).split())[:120]
-            raise NotExaminable(f"the model does not run on a batch of {part} ({type(error).__name__}: {what})") from error
+        except Exception:
+            both = to_device((inputs, targets), device_of(model))
+            try:
+                exam.output(exam.model(train=False), both[0])
+            except Exception as error:
+                what = " ".join(str(error).split())[:120]
+                if part != "train_loader" or (seen := _as_trained(exam)) is None:
+                    raise NotExaminable(f"the model does not run on a batch of {part} ({type(error).__name__}: {what})") from error
+                both = seen, both[1]
+            return Sample(*both, part)
+        if (taken := time.monotonic() - began) > SECONDS:  # a large network is probed with fewer rows
+            few = max(8, int(min(count, ROWS) * SECONDS / taken))
+            both = rows_of(both, lambda t, few=few: t[:few], min(count, ROWS))  # type: ignore[misc]
         return Sample(both[0], both[1], part)
     return Sample(invented(exam.model(train=False)), None, "invented")
+
+
+class _Seen(BaseException):
+    """Ends a training at its first call of the model; no ``except Exception`` of the user's holds it up."""
+
+
+def _as_trained(exam: Exam) -> Any:
+    """The inputs that ``train_step`` or ``fit`` gives the model, which may prepare batches first; None if that cannot be seen."""
+    parts = exam.fresh()
+    seen: list[Any] = []
+
+    def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append(kwargs if kwargs and not args else args[0] if len(args) == 1 else args)
+        raise _Seen
+    parts.model.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        if parts.train_step is not None:
+            call_with_parts(parts.train_step, parts, batch=exam.batch(), step=0)
+        elif parts.fit is not None:
+            loaders = {part: exam.loader(part) for part in LOADERS if getattr(exam.set_up, part) is not None}
+            call_with_parts(parts.fit, parts, **loaders)
+    except _Seen:
+        pass
+    except Exception:
+        return None
+    if not seen:
+        return None
+    try:
+        exam.output(exam.model(train=False), seen[0])
+    except Exception:
+        return None
+    return seen[0]

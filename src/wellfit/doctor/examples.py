@@ -34,6 +34,13 @@ def invented(model: nn.Module) -> Any:
     raise NotExaminable("no loader, and no input is known that the model runs on")
 
 
+def _lengths(model: nn.Module) -> list[int]:
+    """Lengths of sequences that a model may want: twelve, and those of its learned positions."""
+    tables = [*model.parameters(), *model.buffers()]
+    positions = [n for t in tables if t.dim() == 3 and 1 in t.shape[:2] for n in t.shape[:2] if n > 1]
+    return list(dict.fromkeys([12, *positions[:4], 8, 32, 64]))
+
+
 def _candidates(model: nn.Module, generator: torch.Generator) -> Iterator[Any]:
     for name in ("example_input_array", "dummy_inputs"):
         try:
@@ -49,8 +56,8 @@ def _candidates(model: nn.Module, generator: torch.Generator) -> Iterator[Any]:
         return torch.randn(COUNT, *shape, generator=generator)
     for module in model.modules():
         if isinstance(module, nn.Embedding):
-            yield torch.randint(0, module.num_embeddings, (COUNT, 12), generator=generator)
-            yield torch.randint(0, module.num_embeddings, (COUNT,), generator=generator)
+            for shape in (*((COUNT, length) for length in _lengths(model)), (COUNT,)):
+                yield torch.randint(0, module.num_embeddings, shape, generator=generator)
         elif isinstance(module, nn.Conv1d):
             yield from (noise(module.in_channels, n) for n in (64, 256))
         elif isinstance(module, nn.Conv2d):

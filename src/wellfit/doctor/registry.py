@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from wellfit.core.errors import WellfitError, nearest
+from wellfit.doctor.copies import unwrapped
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.finding import Evidence, Finding, Severity
+from wellfit.doctor.lightning import completed
 from wellfit.doctor.randomness import random_state_kept
 from wellfit.doctor.report import Report
 from wellfit.doctor.set_up import SetUp
@@ -96,13 +98,15 @@ def registered() -> dict[str, Check]:
     return dict(sorted(_CHECKS.items()))
 
 
-def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[str] = ()) -> Report:
+def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[str] = (),
+            debug: bool = False) -> Report:
     """Run the checks. Nothing of the set-up is changed, nor is any random state.
 
     Args:
         set_up: what there is to examine.
         suppress: ids of checks that are left out.
         only: ids of the checks that are run; all if empty.
+        debug: let the exception of a check through instead of noting it.
 
     Raises:
         WellfitError: an id that no check has.
@@ -113,6 +117,7 @@ def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[s
             hint = nearest(name, checks)
             raise WellfitError("There is no such check.", received=repr(name), expected="an id that `wellfit check --list` shows",
                                action=f"did you mean {hint}?" if hint else None)
+    set_up = completed(unwrapped(set_up))
     exam = Exam(set_up)
     report = Report()
     failures: dict[str, list[str]] = {}
@@ -133,6 +138,8 @@ def examine(set_up: SetUp, *, suppress: Collection[str] = (), only: Collection[s
         except NotExaminable as reason:
             report.skipped[id] = str(reason)
         except Exception as error:
+            if debug:
+                raise
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             failures.setdefault(what, []).append(id)
         else:

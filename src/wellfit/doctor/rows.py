@@ -28,11 +28,11 @@ class Source:
     """Where a loader's rows come from.
 
     Attributes:
-        data: the data set below all subsets.
+        base: the data set below all subsets.
         indices: of its rows that the loader gives.
     """
 
-    data: Any
+    base: Any
     indices: np.ndarray
 
 
@@ -142,7 +142,7 @@ def _values(exam: Exam, part: str, loader: Any) -> Iterator[Any]:
             yield from (taken_apart(loader.dataset[int(i)], model)[0] for i in indices)
             return
         below = source(exam, part)
-        arrays = raw_arrays(below.data) if below is not None else []
+        arrays = raw_arrays(below.base) if below is not None else []
         if below is not None and arrays:
             yield from (arrays[0][int(i)] for i in below.indices)
             return
@@ -150,15 +150,15 @@ def _values(exam: Exam, part: str, loader: Any) -> Iterator[Any]:
         return
     for batch in loader:
         inputs, _ = taken_apart(batch, model)
-        yield from _split(inputs)
+        yield from split_rows(inputs)
 
 
-def _split(inputs: Any) -> Iterator[Any]:
+def split_rows(inputs: Any) -> Iterator[Any]:
     """The rows of a batch of inputs."""
     if isinstance(inputs, Mapping):
-        parts = [list(_split(inputs[k])) for k in sorted(inputs)]
+        parts = [list(split_rows(inputs[k])) for k in sorted(inputs)]
     elif isinstance(inputs, tuple | list) and inputs and isinstance(inputs[0], Tensor | np.ndarray):
-        parts = [list(_split(v)) for v in inputs]
+        parts = [list(split_rows(v)) for v in inputs]
     else:
         yield from inputs if hasattr(inputs, "__iter__") and not (hasattr(inputs, "ndim") and inputs.ndim == 0) else ()
         return

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout", "dropout_",
-            "alpha_dropout_", "feature_dropout_", "feature_alpha_dropout_", "native_dropout")
+DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout",
+            "dropout_", "alpha_dropout_", "feature_dropout_", "feature_alpha_dropout_", "native_dropout")
 MASKS = ("bernoulli", "bernoulli_", "rand", "rand_like")
 
 

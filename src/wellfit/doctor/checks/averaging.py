@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from wellfit.doctor.batches import call, call_with_parts, device_of, taken_apart
-from wellfit.doctor.copies import to_device
+from wellfit.doctor.batches import call, call_with_parts
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.set_up import SetUp
@@ -20,8 +19,8 @@ FIX = """torch.optim.swa_utils.update_bn(train_loader, averaged)  # after the la
 
 
 @check("averaged-weights-with-live-batch-norm", severity="warning", evidence="probe", needs=("averaged",),
-       why="Averaged weights give other activations than the last ones. Running statistics of the last weights, or of the first, do not "
-           "belong to them, and the averaged network is evaluated worse than it is.",
+       why="Averaged weights give other activations than the last ones. Running statistics of the last weights, or of the first, "
+           "do not belong to them, and the averaged network is evaluated worse than it is.",
        source="Izmailov et al. (2018), Averaging weights leads to wider optima, arXiv:1803.05407, 3.2")
 def averaged_with_live_batch_norm(exam: Exam) -> Iterator[Observed]:
     given = exam.set_up.averaged
@@ -34,25 +33,30 @@ def averaged_with_live_batch_norm(exam: Exam) -> Iterator[Observed]:
         return
     before = _statistics(averaged)
     how = "train_step" if _trained(exam, parts) else "update_parameters" if _averaged_once(exam, parts) else ""
+    if not how and not shared:
+        raise NotExaminable("neither train_step nor a method of averaged was seen to move the averaged weights")
+    if parts.fit is not None and parts.finalize is None:
+        raise NotExaminable("fit may recompute the averaged model's statistics")
     after, live = _statistics(averaged), _statistics(model)
     if parts.finalize is not None:
         with contextlib.suppress(NotExaminable):
             if shared:
                 return  # finalize would move the live model too: what it means cannot be told
-            call_with_parts(parts.finalize, parts, train_loader=exam.loader("train_loader") if parts.train_loader is not None else None)
+            loader = exam.loader("train_loader") if parts.train_loader is not None else None
+            call_with_parts(parts.finalize, parts, train_loader=loader)
             if any(not torch.equal(a, b) for a, b in zip(after.values(), _statistics(averaged).values())):
                 return
     names = ", ".join(list(before)[:2])
     if shared:
         yield Observed(names, f"{shared} buffers of the averaged model are the live model's own tensors", FIX, "error")
-    elif not how and torch.__name__ and not _moves_statistics(averaged):
-        return
     elif all(torch.equal(before[n], after[n]) for n in before):
-        yield Observed(names, f"after {how or 'an update'} the averaged weights have moved and none of the {len(before)} running statistics; "
-                       "nothing recomputes them" + ("" if parts.finalize is None else " (finalize does not either)"), FIX)
+        yield Observed(names, f"after {how} the averaged weights have moved and none of the {len(before)} running "
+                              "statistics; nothing recomputes "
+                              "them" + ("" if parts.finalize is None else " (finalize does not either)"), FIX)
     elif _equal_to_live(after, live):
-        yield Observed(names, f"after {how} the averaged weights differ from the live ones, and their {len(after)} running statistics are "
-                       "copies of the live model's; nothing recomputes them" + ("" if parts.finalize is None else " (nor does finalize)"), FIX)
+        yield Observed(names, f"after {how} the averaged weights differ from the live ones, and their {len(after)} running "
+                              "statistics are copies of the live model's; nothing recomputes "
+                              "them" + ("" if parts.finalize is None else " (nor does finalize)"), FIX)
 
 
 def _statistics(model: nn.Module) -> dict[str, Tensor]:
@@ -62,7 +66,9 @@ def _statistics(model: nn.Module) -> dict[str, Tensor]:
 
 def _shared(model: nn.Module, averaged: nn.Module) -> int:
     own = {b.data_ptr() for n, b in model.named_buffers() if b.numel() and "running" in n}
-    return sum(b.data_ptr() in own for n, b in averaged.named_buffers() if b.numel() and "running" in n) if model is not averaged else 0
+    if model is averaged:
+        return 0
+    return sum(b.data_ptr() in own for n, b in averaged.named_buffers() if b.numel() and "running" in n)
 
 
 def _weights(model: nn.Module) -> list[Tensor]:
@@ -93,18 +99,12 @@ def _averaged_once(exam: Exam, parts: SetUp) -> bool:
             for p in model.parameters():
                 p.add_(0.05 * torch.randn_like(p) * p.detach().abs().mean().clamp_min(1e-3))
             with contextlib.suppress(NotExaminable):
-                inputs = exam.sample().inputs if parts.train_loader is None else to_device(
-                    taken_apart(exam.batch(), model)[0], device_of(model))
-                call(model, inputs)
+                call(model, exam.sample().inputs)
             try:
                 update(model)
             except TypeError:
                 return False
     return any(not torch.equal(a, b) for a, b in zip(before, _weights(averaged)))  # type: ignore[arg-type]
-
-
-def _moves_statistics(averaged: nn.Module) -> bool:
-    return any(isinstance(m, _BatchNorm) for m in averaged.modules())
 
 
 def _equal_to_live(after: dict[str, Tensor], live: dict[str, Tensor]) -> bool:

@@ -41,8 +41,8 @@ def _swapped(found: list[Role]) -> bool:
 
 
 @check("decay-groups-swapped", severity="error", evidence="static", needs=("optimizer",),
-       why="The parameters that overfit are the weights; without decay on them, and with decay on gains and biases, the groups do "
-           "the opposite of what they are made for.",
+       why="The parameters that overfit are the weights; without decay on them, and with decay on gains and biases, the groups "
+           "do the opposite of what they are made for.",
        source="Goodfellow, Bengio, Courville (2016), Deep Learning, 7.1; Loshchilov & Hutter (2019), arXiv:1711.05101")
 def decay_groups_swapped(exam: Exam) -> Iterator[Observed]:
     found = roles(exam)
@@ -147,6 +147,6 @@ def coupled_decay(exam: Exam) -> Iterator[Observed]:
                    if decoupled else f"optimizer = torch.optim.{name}(groups, lr={rate:g}, weight_decay=0.0)\n"
                    f"# and after each step: with torch.no_grad(): [p.mul_(1 - {rate:g} * decay) for p in weights]")
             yield Observed(f"optimizer.param_groups[{number}] ({name})",
-                           f"with gradients 100 times as large, weight_decay={decay:g} takes {share:.2g} times as much off the weights "
-                           f"(decoupled: 1), and the steps are {growth:.2g} times as long", fix)
+                           f"with gradients 100 times as large, weight_decay={decay:g} takes {share:.2g} times as much off the "
+                           f"weights (decoupled: 1), and the steps are {growth:.2g} times as long", fix)
             return

@@ -65,9 +65,15 @@ def _batch_is_second(exam: Exam, model: nn.Module) -> bool:
     return False
 
 
+def _compares_rows(exam: Exam) -> bool:
+    """Whether the output is a table of rows against rows, as of contrastive networks."""
+    sample = exam.sample()
+    return tuple(exam.output(exam.model(train=False), sample.inputs).shape) == (sample.rows, sample.rows)
+
+
 @check("batch-statistics-in-eval", severity="error", evidence="probe",
-       why="A row's prediction depends on which rows it is evaluated with, so the metric depends on the batch size and the order, and "
-           "a single row cannot be predicted at all.",
+       why="A row's prediction depends on which rows it is evaluated with, so the metric depends on the batch size and the "
+           "order, and a single row cannot be predicted at all.",
        source="Ioffe & Szegedy (2015), Batch Normalization, arXiv:1502.03167, 3.1: inference uses the population's statistics")
 def batch_statistics_in_eval(exam: Exam) -> Iterator[Observed]:
     model = exam.set_up.model
@@ -75,7 +81,7 @@ def batch_statistics_in_eval(exam: Exam) -> Iterator[Observed]:
         return
     modules = dict(exam.model(train=False).named_modules())
     norms = [n for n, m in modules.items() if isinstance(m, _BatchNorm) and (m.training or m.running_mean is None)]
-    said = f"in eval mode, other rows in the second half of the batch change the outputs of the first half by {size:.2g} of their norm"
+    said = f"in eval mode, other rows in the second half of the batch change the first half's outputs by {size:.2g} of their norm"
     if norms:
         left = modules[norms[0]].training
         yield Observed(named(norms), said + f"; {len(norms)} batch norms use the batch's statistics "
@@ -83,5 +89,8 @@ def batch_statistics_in_eval(exam: Exam) -> Iterator[Observed]:
                        "model.eval()  # and do not override train() so that the norms stay in train mode" if left else
                        f"{type(modules[norms[0]]).__name__}(..., track_running_stats=True)  # or LayerNorm / GroupNorm")
         return
-    yield Observed(type(model).__name__, said, "x = F.batch_norm(x, self.running_mean, self.running_var, training=self.training)\n"
+    if _compares_rows(exam):
+        return
+    yield Observed(type(model).__name__, said,
+                   "x = F.batch_norm(x, self.running_mean, self.running_var, training=self.training)\n"
                    "# nothing of the batch (mean, sort, similarity) may enter a row's prediction in eval mode", "warning")

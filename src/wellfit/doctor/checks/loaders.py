@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,22 +19,25 @@ from wellfit.doctor.copies import iter_once
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.randomness import random_state_kept
 from wellfit.doctor.registry import Observed, check
-from wellfit.doctor.rows import is_map_style, reads_differ, sampled, vector
+from wellfit.doctor.rows import is_map_style, reads_differ, sampled, split_rows, vector
 
 
 @check("augmented-validation", severity="error", evidence="data", needs=("val_loader|test_loader",),
-       why="The metric is that of randomly changed rows: it is another number at each evaluation, and early stopping and model choice "
-           "follow the noise.",
-       source="Shorten & Khoshgoftaar (2019), A survey on image data augmentation, J. Big Data 6:60: augmentation belongs to training data")
+       why="The metric is that of randomly changed rows: it is another number at each evaluation, and early stopping and model "
+           "choice follow the noise.",
+       source="Shorten & Khoshgoftaar (2019), A survey on image data augmentation, J. Big Data 6:60: augmentation belongs to "
+              "training data")
 def augmented_validation(exam: Exam) -> Iterator[Observed]:
     for part in ("val_loader", "test_loader"):
         if getattr(exam.set_up, part) is None:
             continue
         if (seen := _random_reads(exam, part)) is not None:
             shared = _shared_with_training(exam, part)
-            yield Observed(part, seen + (f"; it shares its data set, and so the transform, with train_loader ({shared})" if shared else ""),
+            yield Observed(part, seen + ("; it shares its data set, and so the transform, with train_loader "
+                                         f"({shared})" if shared else ""),
                            "train_set = Subset(Data(transform=augment), train_indices)\n"
-                           "val_set = Subset(Data(transform=plain), val_indices)  # a data set of its own, without random transforms")
+                           "val_set = Subset(Data(transform=plain), val_indices)  # a data set of its own, without random "
+                           "transforms")
 
 
 def _random_reads(exam: Exam, part: str) -> str | None:
@@ -43,8 +47,8 @@ def _random_reads(exam: Exam, part: str) -> str | None:
         differ = [i for i in indices if reads_differ(loader.dataset, i)]
         if differ:
             first, second = (_read(loader.dataset, differ[0], seed) for seed in (11, 12))
-            return (f"reading index {differ[0]} twice gives two rows (up to {_distance(first, second):.3g} apart); "
-                    f"so do {len(differ)} of {len(indices)} indices tried")
+            return (f"reading index {differ[0]} twice gives two rows (up to {_distance(first, second):.3g} apart); so do "
+                    f"{len(differ)} of {len(indices)} indices tried")
         if loader.collate_fn is None or not indices:
             return None
         made = []
@@ -57,17 +61,13 @@ def _random_reads(exam: Exam, part: str) -> str | None:
     passes = []
     for seed in (11, 12):
         with random_state_kept(seed):
-            passes.append([vector(r) for batch, _ in zip(exam.loader(part), range(200)) for r in _rows(taken_apart(batch, exam.set_up.model)[0])])
+            batches = itertools.islice(exam.loader(part), 200)
+            passes.append([vector(r) for batch in batches for r in split_rows(taken_apart(batch, exam.set_up.model)[0])])
     keys = [sorted(r.tobytes() for r in rows if r is not None) for rows in passes]
     if keys[0] == keys[1] or len(keys[0]) < 1:
         return None
     fresh = len(set(keys[1]) - set(keys[0]))
     return f"{fresh} of {len(keys[1])} rows of a second pass were not in the first" if fresh > len(keys[1]) / 2 else None
-
-
-def _rows(inputs: Any) -> Iterator[Any]:
-    from wellfit.doctor.rows import _split
-    yield from _split(inputs)
 
 
 def _read(data: Any, index: int, seed: int) -> np.ndarray:
@@ -99,8 +99,8 @@ def _shared_with_training(exam: Exam, part: str) -> str:
 
 
 @check("identical-augmentation-across-workers", severity="error", evidence="probe", needs=("train_loader",),
-       why="Workers that draw the same numbers augment their rows alike, and each epoch like the one before: much less variety than is "
-           "paid for.",
+       why="Workers that draw the same numbers augment their rows alike, and each epoch like the one before: much less variety "
+           "than is paid for.",
        source="PyTorch documentation, torch.utils.data: randomness in multi-process data loading")
 def identical_augmentation(exam: Exam) -> Iterator[Observed]:
     given = exam.set_up.train_loader
@@ -112,7 +112,8 @@ def identical_augmentation(exam: Exam) -> Iterator[Observed]:
         return  # no random augmentation to speak of
     if all(_same(a, b) for a, b in zip(first, second)):
         again = all(_same(a, b) for a, b in zip(first, later))
-        yield Observed("train_loader", f"workers 0 and 1 of {given.num_workers} give the same {len(first)} augmentations of row {index}"
+        yield Observed("train_loader", f"workers 0 and 1 of {given.num_workers} give the same {len(first)} augmentations of row "
+                                       f"{index}"
                        + (", and the same again in the next epoch" if again else ""),
                        "# draw from torch's generator, which each worker gets seeded anew, or seed your own in worker_init_fn:\n"
                        "def worker_init_fn(worker):\n"
@@ -143,7 +144,8 @@ def _posing(loader: DataLoader[Any], number: int, workers: int, base: int) -> It
     info = torch_worker._worker_info
     try:
         with random_state_kept(base + number):
-            torch_worker._worker_info = torch_worker.WorkerInfo(id=number, num_workers=workers, seed=base + number, dataset=loader.dataset)
+            torch_worker._worker_info = torch_worker.WorkerInfo(id=number, num_workers=workers, seed=base + number,
+                                                                dataset=loader.dataset)
             if loader.worker_init_fn is not None:
                 loader.worker_init_fn(number)
             yield
@@ -156,8 +158,8 @@ def _posing(loader: DataLoader[Any], number: int, workers: int, base: int) -> It
 
 
 @check("last-batch-of-one", severity="error", evidence="probe", needs=("train_loader",),
-       why="Batch norm has no variance of a single row: it stops with an error, or normalizes the row with itself and spoils the running "
-           "statistics.",
+       why="Batch norm has no variance of a single row: it stops with an error, or normalizes the row with itself and spoils the "
+           "running statistics.",
        source="Ioffe & Szegedy (2015), Batch Normalization, arXiv:1502.03167, 3; PyTorch documentation, DataLoader(drop_last)")
 def last_batch_of_one(exam: Exam) -> Iterator[Observed]:
     norms = [n for n, m in exam.set_up.model.named_modules() if isinstance(m, _BatchNorm)]
@@ -175,8 +177,8 @@ def last_batch_of_one(exam: Exam) -> Iterator[Observed]:
         ends, severity = "the model runs on it, with statistics of one row", "warning"
     except ValueError as error:
         ends, severity = f"the model in training stops there: {' '.join(str(error).split())[:120]}", "error"
-    yield Observed("train_loader", f"{len(ones)} of {len(sizes)} batches hold one row (batch {ones[0]}; {sum(sizes)} rows in all), and "
-                   f"{len(norms)} batch norms follow; {ends}",
+    yield Observed("train_loader", f"{len(ones)} of {len(sizes)} batches hold one row (batch {ones[0]}; {sum(sizes)} rows in "
+                                   f"all), and {len(norms)} batch norms follow; {ends}",
                    "DataLoader(train_set, batch_size=..., shuffle=True, drop_last=True)", severity)  # type: ignore[arg-type]
 
 

@@ -51,8 +51,8 @@ def parameter_not_optimized(exam: Exam) -> Iterator[Observed]:
 
 
 @check("tied-weights-counted-twice", severity="error", evidence="probe", needs=("optimizer|train_step",),
-       why="A parameter that is listed twice is decayed, stepped or penalized twice for one gradient, and so regularized twice as "
-           "strongly as is written.",
+       why="A parameter that is listed twice is decayed, stepped or penalized twice for one gradient, and so regularized twice "
+           "as strongly as is written.",
        source="PyTorch documentation, torch.optim (a parameter belongs in one group, once); Press & Wolf (2017), arXiv:1608.05859")
 def tied_weights_counted_twice(exam: Exam) -> Iterator[Observed]:
     yield from _listed_twice(exam)
@@ -69,8 +69,8 @@ def _listed_twice(exam: Exam) -> Iterator[Observed]:
     tied = tied_names(model)
     names = [n for n, p in model.named_parameters() if id(p) in twice]
     also = "; ".join(" = ".join(tied[k]) for k in twice if k in tied)
-    yield Observed(named(names), f"{len(twice)} parameters are in the optimizer's groups more than once "
-                   f"(up to {max(count.values())} times)" + (f"; tied: {also}" if also else ""),
+    yield Observed(named(names), f"{len(twice)} parameters are in the optimizer's groups more than once (up to "
+                                 f"{max(count.values())} times)" + (f"; tied: {also}" if also else ""),
                    "parameters = list({id(p): p for p in parameters}.values())  # each once, before they are put in groups")
 
 
@@ -90,7 +90,7 @@ def _penalized_twice(exam: Exam) -> Iterator[Observed]:
             names = tied.get(id(parameters[name]))
             if names and c > 1.5 * usual:
                 yield Observed(" = ".join(names), f"the penalty's gradient is {c:.3g}·{shape} on this tied weight and "
-                               f"{usual:.3g}·{shape} on the others: it is counted {c / usual:.3g} times",
+                                                  f"{usual:.3g}·{shape} on the others: it is counted {c / usual:.3g} times",
                                "penalty = sum(p.abs().sum() for p in model.parameters())  # parameters() gives a tied weight once")
                 return
 
@@ -125,7 +125,7 @@ def penalty_gradients(exam: Exam) -> dict[str, Tensor]:
         raise _Stepped
 
     model.register_forward_hook(cut)
-    optimizer.step = stop  # type: ignore[method-assign]
+    optimizer.step = stop  # type: ignore[method-assign,assignment]
     batches = exam.batches("train_loader", max(1, int(parts.declared.get("accumulation", 1))))
     try:
         for number, batch in enumerate(batches):

@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wellfit.doctor.batches import call, device_of, first_tensor, taken_apart
-from wellfit.doctor.copies import to_device
+from wellfit.doctor.batches import call, first_tensor, taken_apart
 from wellfit.doctor.exam import Exam
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.roles import named
 
 
 @check("inputs-not-normalized", severity="note", evidence="data", needs=("train_loader",),
-       why="Columns of very different size make the loss badly conditioned, and the same penalty weighs very differently on their weights.",
-       source="LeCun, Bottou, Orr & Müller (1998), Efficient BackProp, 4.3; Hastie et al. (2009), Elements of Statistical Learning, 3.4.1")
+       why="Columns of very different size make the loss badly conditioned, and the same penalty weighs very differently on "
+           "their weights.",
+       source="LeCun, Bottou, Orr & Müller (1998), Efficient BackProp, 4.3; Hastie et al. (2009), Elements of Statistical "
+              "Learning, 3.4.1")
 def inputs_not_normalized(exam: Exam) -> Iterator[Observed]:
     inputs = first_tensor(taken_apart(exam.batch(), exam.set_up.model)[0])
     leaves = [m for m in exam.set_up.model.modules() if not list(m.children())]
@@ -35,9 +36,10 @@ def inputs_not_normalized(exam: Exam) -> Iterator[Observed]:
         return
     mean, largest, smallest = float(columns.mean(0).abs().max()), float(spread.max()), float(spread.min())
     if largest > 20 or mean > 20 or (largest > 1 and largest / smallest > 100):
-        yield Observed("train_loader", f"on the first batch the standard deviations of {columns.shape[1]} columns or channels go from "
-                       f"{smallest:.3g} to {largest:.3g}, and the largest mean is {mean:.3g}",
-                       "mean, std = x_train.mean(0), x_train.std(0).clamp_min(1e-8)  # of the training rows only\nx = (x - mean) / std")
+        yield Observed("train_loader", f"on the first batch the standard deviations of {columns.shape[1]} columns or channels go "
+                                       f"from {smallest:.3g} to {largest:.3g}, and the largest mean is {mean:.3g}",
+                       "mean, std = x_train.mean(0), x_train.std(0).clamp_min(1e-8)  # of the training rows only\nx = (x - mean) "
+                       "/ std")
 
 
 @check("dead-units", severity="note", evidence="probe", needs=("train_loader",),
@@ -55,14 +57,15 @@ def dead_units(exam: Exam) -> Iterator[Observed]:
     for name, module in model.named_modules():
         if isinstance(module, nn.ReLU | nn.ReLU6):
             module.register_forward_hook(hook(name))
-    inputs, _ = taken_apart(exam.batch(), model)
-    rows = len(first) if (first := first_tensor(inputs)) is not None and first.dim() else 0
+    sample = exam.sample()
+    rows = sample.rows
     if rows < 16:
         return
     with torch.no_grad():
-        call(model, to_device(inputs, device_of(model)))
+        call(model, sample.inputs)
     bad = {n: d for n, d in dead.items() if d[0] > 0.5 * d[1] and d[1] >= 8}
     if bad:
         yield Observed(named(list(bad)), ", ".join(f"{n}: {d} of {all_} units" for n, (d, all_) in list(bad.items())[:4])
                        + f" are zero for all {rows} rows of a batch",
-                       "nn.init.kaiming_normal_(layer.weight, nonlinearity=\"relu\"); nn.init.zeros_(layer.bias)  # and a lower learning rate")
+                       "nn.init.kaiming_normal_(layer.weight, nonlinearity=\"relu\"); nn.init.zeros_(layer.bias)  # and a lower "
+                       "learning rate")

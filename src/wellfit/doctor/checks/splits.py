@@ -36,19 +36,20 @@ train_set, val_set = Subset(data, order[:cut]), Subset(data, order[cut:])  # dro
 
 @check("overlapping-splits", severity="error", evidence="data", needs=("train_loader|val_loader", "val_loader|test_loader"),
        why="A row that was trained on is no test of anything: the metric rewards remembering it.",
-       source="Barz & Denzler (2020), Do we train on test data? (ciFAIR), arXiv:1902.00423; Kapoor & Narayanan (2023), "
-              "Leakage and the reproducibility crisis")
+       source="Barz & Denzler (2020), Do we train on test data? (ciFAIR), arXiv:1902.00423; Kapoor & Narayanan (2023), Leakage "
+              "and the reproducibility crisis")
 def overlapping_splits(exam: Exam) -> Iterator[Observed]:
     present = [p for p in LOADERS if getattr(exam.set_up, p) is not None]
     sources = {part: source(exam, part) for part in present}
     for number, left in enumerate(present):
         for right in present[number + 1:]:
             a, b = sources[left], sources[right]
-            if a is not None and b is not None and a.data is b.data:
+            if a is not None and b is not None and a.base is b.base:
                 common = np.intersect1d(a.indices, b.indices)
                 if len(common):
-                    yield Observed(f"{left} and {right}", f"{len(common)} of the {len(b.indices)} rows of {right} are rows of {left}: "
-                                   f"both read the same data set, and share indices such as {common[:5].tolist()}", FIX)
+                    yield Observed(f"{left} and "
+                                   f"{right}", f"{len(common)} of the {len(b.indices)} rows of {right} are rows of {left}: both "
+                                               f"read the same data set, and share indices such as {common[:5].tolist()}", FIX)
                     continue
             yield from _alike(exam, left, right)
 
@@ -73,7 +74,8 @@ def _alike(exam: Exam, left: str, right: str) -> Iterator[Observed]:
 
 @check("duplicate-rows", severity="warning", evidence="data", needs=("train_loader|val_loader|test_loader",),
        why="Rows that are there several times weigh more in the loss and the metric, and land on both sides of any random split.",
-       source="Lee et al. (2022), Deduplicating training data makes language models better, arXiv:2107.06499; Barz & Denzler (2020)")
+       source="Lee et al. (2022), Deduplicating training data makes language models better, arXiv:2107.06499; Barz & Denzler "
+              "(2020)")
 def duplicate_rows(exam: Exam) -> Iterator[Observed]:
     found = exam.once(all_rows)
     for part, projected in found.parts.items():
@@ -83,6 +85,8 @@ def duplicate_rows(exam: Exam) -> Iterator[Observed]:
             continue
         share = len(repeated) / len(projected)
         pairs = ", ".join(f"[{j}] = [{i}]" for j, i in sorted(repeated.items())[:3])
-        yield Observed(part, f"{len(repeated)} of {len(projected)} rows ({share:.1%}) equal an earlier row of the same loader ({pairs})",
-                       "_, first = np.unique(x.reshape(len(x), -1), axis=0, return_index=True)\nx, y = x[np.sort(first)], y[np.sort(first)]"
+        yield Observed(part, f"{len(repeated)} of {len(projected)} rows ({share:.1%}) equal an earlier row of the same loader "
+                             f"({pairs})",
+                       "_, first = np.unique(x.reshape(len(x), -1), axis=0, return_index=True)\nx, y = x[np.sort(first)], "
+                       "y[np.sort(first)]"
                        "  # before splitting", "warning" if share >= 0.01 else "note")

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from wellfit.doctor.batches import call, main_output, taken_apart
+from wellfit.doctor.batches import call, main_output
 from wellfit.doctor.checks.decay import decay_effect
-from wellfit.doctor.copies import to_device
 from wellfit.doctor.exam import Exam, NotExaminable
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.roles import Role, decay_of, roles
@@ -31,7 +30,8 @@ class Budget:
     """Weight decay of one group over the run.
 
     Attributes:
-        total: Σ lr·λ over all steps, with lr/(1-momentum) where momentum carries it on: ln of how much decay alone shrinks a weight.
+        total: Σ lr·λ over all steps, with lr/(1-momentum) where momentum carries it on: decay alone shrinks a weight to
+            exp(-total).
         per_epoch: the same for an epoch at the first learning rate.
     """
 
@@ -59,7 +59,8 @@ def budgets(exam: Exam) -> list[Budget]:
         decay = decay_of(group)
         if not decay or number in coupled or number not in with_weights:
             continue
-        carried = 1 / (1 - float(group["momentum"])) if 0 < float(group.get("momentum") or 0) < 1 and not group.get("dampening") else 1.0
+        momentum = float(group.get("momentum") or 0)
+        carried = 1 / (1 - momentum) if 0 < momentum < 1 and not group.get("dampening") else 1.0
         rate = float(group.get("initial_lr", group.get("lr", 0.0)))
         found.append(Budget(number, decay, steps, decay * carried * sums[number], decay * carried * rate * per_epoch,
                             decay == optimizer.defaults.get("weight_decay") == _class_default(optimizer)))
@@ -138,8 +139,8 @@ def decay_too_strong(exam: Exam) -> Iterator[Observed]:
         weights = _decayed(exam, budget.group)
         largest = max(float(r.parameter.detach().abs().max()) for r in weights)
         timescale = 1 / budget.per_epoch if budget.per_epoch else math.inf
-        said = (f"weight_decay={budget.decay:g}: Σlr·λ = {budget.total:.3g} over {budget.steps} steps; decay alone takes a weight to a "
-                f"third in {timescale:.2g} epochs")
+        said = (f"weight_decay={budget.decay:g}: Σlr·λ = {budget.total:.3g} over {budget.steps} steps; decay alone takes a weight "
+                f"to a third in {timescale:.2g} epochs")
         ratio = _against_gradient(exam, budget)
         strong = budget.total > 3 and timescale < FORGETS
         if ratio is not None:
@@ -151,8 +152,8 @@ def decay_too_strong(exam: Exam) -> Iterator[Observed]:
             said += f"; steps of size lr hold no weight above 1/λ = {bound:.2g} (largest now: {largest:.2g})"
         if strong:
             yield Observed(f"optimizer.param_groups[{budget.group}]", said,
-                           f"optimizer.param_groups[{budget.group}][\"weight_decay\"] = {_round(budget.decay / budget.total)}"
-                           "  # Σlr·λ ≈ 1; up to 5 for small data")
+                           f"optimizer.param_groups[{budget.group}][\"weight_decay\"] = {_round(budget.decay / budget.total)}  # "
+                           "Σlr·λ ≈ 1; up to 5 for small data")
 
 
 def _adaptive(exam: Exam, number: int) -> bool:
@@ -165,7 +166,8 @@ def _against_gradient(exam: Exam, budget: Budget) -> float | None:
         return None
     parts = exam.fresh()
     model = parts.model.train()
-    inputs, targets = to_device(taken_apart(exam.batch(), model), next(model.parameters()).device)
+    sample = exam.sample()
+    inputs, targets = sample.inputs, sample.targets
     out = call(model, inputs)
     try:
         loss = parts.criterion(out, targets)  # type: ignore[misc]

@@ -41,18 +41,18 @@ def _by_criterion(exam: Exam) -> Calls:
         raise NotExaminable("no train_loader")
     parts = exam.fresh()
     model = parts.model.train()
-    batch = to_device(exam.batch(), device_of(model))
-    inputs, targets = taken_apart(batch, model)
+    sample = exam.sample()
     with watching(model) as calls, torch.no_grad():
         if parts.criterion is None:
             with contextlib.suppress(TypeError):  # a model that is given the targets computes its own loss
+                batch = to_device(exam.batch(), device_of(model))
                 model(**batch) if isinstance(batch, dict) else None
             return calls
-        out = call(model, inputs)
+        out = call(model, sample.inputs)
         try:
-            parts.criterion(out, targets)
+            parts.criterion(out, sample.targets)
         except (TypeError, AttributeError, RuntimeError):
-            parts.criterion(main_output(out), targets)
+            parts.criterion(main_output(out), sample.targets)
     return calls
 
 
@@ -67,19 +67,20 @@ def targets_softened_twice(exam: Exam) -> Iterator[Observed]:
         if name == "cross_entropy" and smoothing > 0 and isinstance(target, Tensor) and target.is_floating_point():
             floor = softened(target)
             if floor is not None:
-                yield Observed(found.where, f"the targets that reach cross_entropy hold at least {floor:.3g} for every class already, and "
-                               f"label_smoothing={smoothing:g} softens them again (together {_both(floor, smoothing, target):.3g} of the "
-                               "probability is off the right class)",
-                               "criterion = nn.CrossEntropyLoss()  # the targets are soft\n# or keep label_smoothing and hand it class numbers")
+                yield Observed(found.where, f"the targets that reach cross_entropy hold at least {floor:.3g} for every class "
+                                            f"already, and label_smoothing={smoothing:g} softens them again (together "
+                                            f"{_both(floor, smoothing, target):.3g} of the probability is off the right class)",
+                               "criterion = nn.CrossEntropyLoss()  # the targets are soft\n# or keep label_smoothing and hand it "
+                               "class numbers")
                 return
-    smoothing = _own_smoothing(exam)
-    if smoothing is None or found.where == "train_step":
+    own = _own_smoothing(exam)
+    if own is None or found.where == "train_step":
         return
     targets = taken_apart(exam.batch(), exam.set_up.model)[1]
     floor = softened(targets) if isinstance(targets, Tensor) else None
     if floor is not None:
-        yield Observed("criterion", f"targets of train_loader hold at least {floor:.3g} for every class, and the criterion takes away "
-                       f"another {smoothing:.3g} (measured on sure predictions)",
+        yield Observed("criterion", f"targets of train_loader hold at least {floor:.3g} for every class, and the criterion takes "
+                                    f"away another {own:.3g} (measured on sure predictions)",
                        "# soften in one place: class numbers from the loader, or a criterion without smoothing")
 
 
@@ -132,8 +133,8 @@ def _own_smoothing(exam: Exam) -> float | None:
 
 
 @check("softmax-before-cross-entropy", severity="error", evidence="probe", needs=("train_loader", "criterion|train_step"),
-       why="Cross-entropy takes the softmax itself. Of probabilities it can reach no value below ln(1 + (K-1)/e), gradients are small, "
-           "and the network looks heavily regularized.",
+       why="Cross-entropy takes the softmax itself. Of probabilities it can reach no value below ln(1 + (K-1)/e), gradients are "
+           "small, and the network looks heavily regularized.",
        source="PyTorch documentation, nn.CrossEntropyLoss: the input is expected to contain the unnormalized logits")
 def softmax_before_cross_entropy(exam: Exam) -> Iterator[Observed]:
     found = exam.once(losses)
@@ -145,13 +146,15 @@ def softmax_before_cross_entropy(exam: Exam) -> Iterator[Observed]:
             sums = given.detach().double().sum(1)
             if bool((given >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
                 yield Observed(found.where, f"the {given.shape[1]} scores of each row that reach {name} lie in "
-                               f"[{float(given.min()):.3g}, {float(given.max()):.3g}] and sum to 1",
-                               "return self.head(x)  # logits; softmax only where probabilities are read" if name == "cross_entropy" else
+                                            f"[{float(given.min()):.3g}, {float(given.max()):.3g}] and sum to 1",
+                               "return self.head(x)  # logits; softmax only where probabilities are "
+                               "read" if name == "cross_entropy" else
                                "return F.log_softmax(self.head(x), dim=1)  # nll_loss wants log-probabilities")
                 return
         if name == "binary_cross_entropy_with_logits" and _ends_in_sigmoid(exam, given):
-            yield Observed(found.where, f"the scores that reach {name} lie in [{float(given.min()):.3g}, {float(given.max()):.3g}], and "
-                           "stay in [0, 1] when the network's weights are ten times as large", "return self.head(x)  # logits, no sigmoid")
+            yield Observed(found.where, f"the scores that reach {name} lie in [{float(given.min()):.3g}, "
+                                        f"{float(given.max()):.3g}], and stay in [0, 1] when the network's weights are ten times "
+                                        "as large", "return self.head(x)  # logits, no sigmoid")
             return
 
 
