@@ -20,17 +20,7 @@ from wellfit.doctor.set_up import SetUp
 ALL = scripts()
 MISTAKES, CORRECT = scripts("open", "held"), scripts("correct")
 # What the issue and the list of checks name; the optional ones are not among them.
-REQUIRED = set("""
-decay-on-norms-and-biases decay-groups-swapped parameter-not-optimized coupled-decay-under-adam decay-too-weak decay-too-strong
-penalty-on-scale-invariant-weights bias-before-norm dropout-before-batch-norm dropout-active-in-eval batch-statistics-in-eval
-augmented-validation overlapping-splits duplicate-rows identical-augmentation-across-workers last-batch-of-one
-single-layer-lstm-dropout tied-weights-counted-twice targets-softened-twice softmax-before-cross-entropy frozen-norms-update
-averaged-weights-with-live-batch-norm penalty-missing penalty-doubled penalty-scaled-by-accumulation l1-by-subgradient
-l1-threshold-after-adam max-norm-axis max-norm-shrinks-inside penalty-in-logged-loss recalibration-with-dropout
-stopping-on-training-data stopping-on-test-data stopping-wrong-direction patience-in-evaluations best-weights-not-restored
-best-weights-by-reference left-in-eval-mode validation-in-train-mode gradients-not-cleared clipping-after-step
-clipping-scaled-gradients regularization-while-underfitting
-""".split())
+REQUIRED = set(["decay-on-norms-and-biases", "decay-groups-swapped", "parameter-not-optimized", "coupled-decay-under-adam", "decay-too-weak", "decay-too-strong", "penalty-on-scale-invariant-weights", "bias-before-norm", "dropout-before-batch-norm", "dropout-active-in-eval", "batch-statistics-in-eval", "augmented-validation", "overlapping-splits", "duplicate-rows", "identical-augmentation-across-workers", "last-batch-of-one", "single-layer-lstm-dropout", "tied-weights-counted-twice", "targets-softened-twice", "softmax-before-cross-entropy", "frozen-norms-update", "averaged-weights-with-live-batch-norm", "penalty-missing", "penalty-doubled", "penalty-scaled-by-accumulation", "l1-by-subgradient", "l1-threshold-after-adam", "max-norm-axis", "max-norm-shrinks-inside", "penalty-in-logged-loss", "recalibration-with-dropout", "stopping-on-training-data", "stopping-on-test-data", "stopping-wrong-direction", "patience-in-evaluations", "best-weights-not-restored", "best-weights-by-reference", "left-in-eval-mode", "validation-in-train-mode", "gradients-not-cleared", "clipping-after-step", "clipping-scaled-gradients", "regularization-while-underfitting"])
 
 
 def named(script: Script) -> set[str]:
@@ -100,7 +90,7 @@ def test_it_is_a_small_script_that_says_what_is_wrong(script: Script) -> None:
 @pytest.mark.parametrize("script", MISTAKES, ids=lambda s: s.name)
 def test_the_code_does_not_name_its_mistake(script: Script) -> None:
     tree = ast.parse(script.path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body[1:] if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXPECTED")]
+    tree.body = [node for node in tree.body[1:] if not ast.unparse(node).startswith("EXPECTED")]
     code = ast.unparse(tree).lower()
     assert not re.search(r"\b(wrong|bug|mistake|broken|incorrect|leak|buggy|bad_practice)\b", code)
     assert not any(name in code for name in named(script))
@@ -138,7 +128,11 @@ def test_a_correct_one_learns(script: Script) -> None:
         before = clean_loss(parts, parts["model"])
         if "fit" in parts:
             kept = call(parts["fit"], parts) or parts["model"]
-        else:
-            run_steps(parts, min(parts["epochs"], 8) * len(parts["train_loader"]))
-            kept = parts["model"]
-        assert clean_loss(parts, kept) < 0.9 * before
+            assert clean_loss(parts, kept) < 0.9 * before
+            return
+        for _ in range(8):
+            run_steps(parts, len(parts["train_loader"]))
+            after = clean_loss(parts, parts["model"])
+            if after < 0.9 * before:
+                break
+        assert after < 0.9 * before
