@@ -6,7 +6,7 @@ that is found, and one outside it that is not, both fail.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import pytest
 
@@ -20,7 +20,7 @@ LEAST_RECALL = 0.95
 KNOWN_MISSES: dict[str, str] = {}
 
 
-@lru_cache(maxsize=None)
+@cache
 def findings(name: str) -> tuple[tuple[str, str], ...]:
     """(id, severity) of all that the doctor says of a script, once per test session."""
     script = {s.name: s for s in scripts()}[name]

@@ -20,7 +20,19 @@ from wellfit.doctor.set_up import SetUp
 ALL = scripts()
 MISTAKES, CORRECT = scripts("open", "held"), scripts("correct")
 # What the issue and the list of checks name; the optional ones are not among them.
-REQUIRED = set(["decay-on-norms-and-biases", "decay-groups-swapped", "parameter-not-optimized", "coupled-decay-under-adam", "decay-too-weak", "decay-too-strong", "penalty-on-scale-invariant-weights", "bias-before-norm", "dropout-before-batch-norm", "dropout-active-in-eval", "batch-statistics-in-eval", "augmented-validation", "overlapping-splits", "duplicate-rows", "identical-augmentation-across-workers", "last-batch-of-one", "single-layer-lstm-dropout", "tied-weights-counted-twice", "targets-softened-twice", "softmax-before-cross-entropy", "frozen-norms-update", "averaged-weights-with-live-batch-norm", "penalty-missing", "penalty-doubled", "penalty-scaled-by-accumulation", "l1-by-subgradient", "l1-threshold-after-adam", "max-norm-axis", "max-norm-shrinks-inside", "penalty-in-logged-loss", "recalibration-with-dropout", "stopping-on-training-data", "stopping-on-test-data", "stopping-wrong-direction", "patience-in-evaluations", "best-weights-not-restored", "best-weights-by-reference", "left-in-eval-mode", "validation-in-train-mode", "gradients-not-cleared", "clipping-after-step", "clipping-scaled-gradients", "regularization-while-underfitting"])
+REQUIRED = {
+    "augmented-validation", "averaged-weights-with-live-batch-norm", "batch-statistics-in-eval", "best-weights-by-reference",
+    "best-weights-not-restored", "bias-before-norm", "clipping-after-step", "clipping-scaled-gradients",
+    "coupled-decay-under-adam", "decay-groups-swapped", "decay-on-norms-and-biases", "decay-too-strong", "decay-too-weak",
+    "dropout-active-in-eval", "dropout-before-batch-norm", "duplicate-rows", "frozen-norms-update", "gradients-not-cleared",
+    "identical-augmentation-across-workers", "l1-by-subgradient", "l1-threshold-after-adam", "last-batch-of-one",
+    "left-in-eval-mode", "max-norm-axis", "max-norm-shrinks-inside", "overlapping-splits", "parameter-not-optimized",
+    "patience-in-evaluations", "penalty-doubled", "penalty-in-logged-loss", "penalty-missing",
+    "penalty-on-scale-invariant-weights", "penalty-scaled-by-accumulation", "recalibration-with-dropout",
+    "regularization-while-underfitting", "single-layer-lstm-dropout", "softmax-before-cross-entropy", "stopping-on-test-data",
+    "stopping-on-training-data", "stopping-wrong-direction", "targets-softened-twice", "tied-weights-counted-twice",
+    "validation-in-train-mode",
+}
 
 
 def named(script: Script) -> set[str]:
