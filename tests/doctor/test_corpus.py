@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from doctor.scripts import Script, missed, quiet, scripts
+from doctor.corpus_scripts import Script, missed, quiet, scripts
 
 check_module = pytest.importorskip("wellfit.doctor.check")
 

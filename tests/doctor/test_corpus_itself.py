@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import inspect
 import re
 from collections import Counter
 from itertools import islice
@@ -14,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from doctor.scripts import Script, quiet, scripts
+from doctor.corpus_scripts import Script, call, quiet, run_steps, scripts
 from wellfit.doctor.set_up import SetUp
 
 ALL = scripts()
@@ -37,29 +36,6 @@ REQUIRED = {
 
 def named(script: Script) -> set[str]:
     return {name for wanted in script.expected for name in wanted.split("|")}
-
-
-def call(function: Any, parts: dict[str, Any], **more: Any) -> Any:
-    """Call a function of a set-up with the parts that its parameters name."""
-    given = {**parts, **more}
-    return function(**{name: given[name] for name in inspect.signature(function).parameters if name in given})
-
-
-def run_steps(parts: dict[str, Any], count: int) -> list[float]:
-    """The losses of ``count`` training steps; a plain step where the set-up has none."""
-    losses: list[float] = []
-    while len(losses) < count:
-        for batch in islice(parts["train_loader"], count - len(losses)):
-            if "train_step" in parts:
-                losses.append(float(call(parts["train_step"], parts, batch=batch, step=len(losses))))
-                continue
-            parts["model"].train()
-            parts["optimizer"].zero_grad()
-            loss = parts["criterion"](parts["model"](batch[0]), batch[1])
-            loss.backward()
-            parts["optimizer"].step()
-            losses.append(loss.item())
-    return losses
 
 
 def clean_loss(parts: dict[str, Any], model: nn.Module) -> float:
