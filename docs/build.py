@@ -2,7 +2,8 @@
 """Write the generated pages of this folder.
 
   python docs/build.py            methods/<id>.md and methods/README.md from the declarations and docstrings, choosing.md from
-                                  choosing.yaml; measured effects from effects.jsonl where it is there
+                                  choosing.yaml, doctor.md from the doctor's checks; measured effects from effects.jsonl where it is
+                                  there
   python docs/build.py --check    write nothing, and fail when a page is out of date
 
 ``effects.jsonl`` is what ``benchmarks/effects.py --out docs/effects.jsonl`` writes.
@@ -21,8 +22,9 @@ import yaml
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks"), str(DOCS)]
 
+import doctor_page
 import effects as measured
 
 import wellfit as wf
@@ -306,7 +308,8 @@ def pages() -> dict[Path, str]:
     """Every generated page by its path."""
     out = {DOCS / "methods" / f"{name}.md": method_page(name, cls) for name, cls in registered().items()
            if cls.__module__.startswith("wellfit.")}
-    return {**out, DOCS / "methods" / "README.md": index_page(), DOCS / "choosing.md": choosing_page()}
+    return {**out, DOCS / "methods" / "README.md": index_page(), DOCS / "choosing.md": choosing_page(),
+            DOCS / "doctor.md": doctor_page.page(NOTICE)}
 
 
 def main() -> int:

@@ -204,8 +204,9 @@ GLOBAL_SEEDS = {
 
 
 def global_seed(tree: ast.AST, module: str, is_package: bool, text: str) -> Iterator[tuple[int, str]]:
-    """Seeding of a global generator, which changes the caller's program. Inside torch.random.fork_rng it does not."""
-    names = aliases(tree)
+    """Seeding of a global generator, which changes the caller's program. Inside torch.random.fork_rng it does not, nor does what
+    the line itself says is put back."""
+    names, lines = aliases(tree), text.splitlines()
 
     def visit(node: ast.AST, forked: bool) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.With):
@@ -213,7 +214,8 @@ def global_seed(tree: ast.AST, module: str, is_package: bool, text: str) -> Iter
             forked = forked or any(dotted(call.func, names) == "torch.random.fork_rng" for call in calls)
         if isinstance(node, ast.Call):
             name = dotted(node.func, names)
-            if name in GLOBAL_SEEDS and not (forked and name.startswith("torch.")):
+            put_back = "# put back below" in lines[node.lineno - 1] or "# puts back" in lines[node.lineno - 1]
+            if name in GLOBAL_SEEDS and not put_back and not (forked and name.startswith("torch.")):
                 yield node.lineno, f"{name} changes the caller's random stream: pass a generator, or fork_rng around it"
         for child in ast.iter_child_nodes(node):
             yield from visit(child, forked)
@@ -344,6 +346,7 @@ PLANTED: list[tuple[Rule, str, str, bool]] = [
     (global_seed, "wellfit.core.draws", "import numpy as np\nnp.random.seed(0)", True),
     (global_seed, "wellfit.core.draws", "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(0)", False),
     (global_seed, "wellfit.core.draws", "import random\nrandom.seed(0)", True),
+    (global_seed, "wellfit.core.draws", "import random\nrandom.setstate(before)  # puts back", False),
     (impure_kernel, "wellfit.kernels.noise", "import torch\ntorch.randn(3)", True),
     (impure_kernel, "wellfit.kernels.noise", "w.normal_()", True),
     (impure_kernel, "wellfit.kernels.noise", "w.sum().item()", True),

@@ -24,6 +24,7 @@ except PackageNotFoundError:  # used from a source tree that was never installed
 
 if TYPE_CHECKING:
     from wellfit.core.surgery import existing_regularization
+    from wellfit.doctor.check import check
     from wellfit.drivers.mc_dropout import mc_dropout
     from wellfit.search.result import TuneResult
     from wellfit.search.task import Task
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
 
 # what is made here needs pandas, scikit-learn and optuna, or is rarely asked for
 _LAZY = {"tune": "wellfit.search.tune", "TuneResult": "wellfit.search.result", "Task": "wellfit.search.task",
-         "mc_dropout": "wellfit.drivers.mc_dropout", "existing_regularization": "wellfit.core.surgery"}
+         "mc_dropout": "wellfit.drivers.mc_dropout", "existing_regularization": "wellfit.core.surgery",
+         "check": "wellfit.doctor.check"}
 
 __all__ = [
     *_regularizers,
     "MLP", "Constant", "Cosine", "CosineRestarts", "FlatCosine", "Linear", "PerLayer", "Plan", "Recipe", "Task", "TuneResult",
-    "WarmUp", "WellfitError", "WellfitWarning", "existing_regularization", "mc_dropout", "tune",
+    "WarmUp", "WellfitError", "WellfitWarning", "check", "existing_regularization", "mc_dropout", "tune",
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import wellfit as package
 
-COMMANDS = ("demo", "tune", "predict", "report", "recipes")
+COMMANDS = ("demo", "tune", "predict", "report", "recipes", "check")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from wellfit.cli import demo, predict, recipes, report, tune
+from wellfit.cli import check, demo, predict, recipes, report, tune
 from wellfit.cli.guard import INTERRUPTED, reader_gone
 
 _EPILOG = """
@@ -22,6 +22,8 @@ wellfit tune data.csv --target price --budget 5m --out RUN
 wellfit predict RUN new.csv --out predictions.csv
 
 wellfit recipes dropout
+
+wellfit check train.py:build
 """
 
 
@@ -34,7 +36,7 @@ def flowing(text: str) -> str:
 app = typer.Typer(name="wellfit", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", epilog=_EPILOG,
                   pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 for _module, _command in ((demo, demo.demo), (tune, tune.tune), (predict, predict.predict), (report, report.report),
-                          (recipes, recipes.recipes)):
+                          (recipes, recipes.recipes), (check, check.check)):
     app.command(_command.__name__, help=flowing(_command.__doc__ or ""), epilog=_module.EPILOG)(_command)
 
 
@@ -55,7 +57,8 @@ def _wellfit(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status: 0, 1 (a fault of wellfit), 2 (a mistake in what it was given), 130 (Ctrl-C)."""
+    """Run the command line; the exit status: 0, 1 (a fault of wellfit, or findings of `check`), 2 (a mistake in what it was
+    given), 130 (Ctrl-C)."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

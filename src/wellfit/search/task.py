@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wellfit.core.errors import WellfitError, nearest
+from wellfit.data.reference import load_reference
 from wellfit.population.modules.problem import MakeOptimizer
 
 KINDS = ("rows", "images", "waveforms", "spectrograms", "tokens", "anything")
@@ -94,27 +92,9 @@ class Task:
 
 def load_task(reference: str) -> Task:
     """The task that ``package.module:name`` points to: a :class:`Task`, or a function that makes one."""
-    module_name, _, attribute = reference.partition(":")
     expected = "package.module:task, such as mytask:task for `task = wf.Task(...)` in mytask.py"
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` does
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name.split(".")[0]):
-            raise WellfitError(f"{module_name} cannot be imported.", received=str(error), expected="a module that imports",
-                               action=f"python -c 'import {module_name}' shows where it fails") from error
-        raise WellfitError("There is no such module.", received=reference, expected=expected,
-                           action=f"run from the folder that holds {module_name.split('.')[0]}.py, or install it") from error
-    except Exception as error:
-        raise WellfitError(f"{module_name} cannot be imported.", received=f"{type(error).__name__}: {error}",
-                           expected="a module that imports", action=f"python -c 'import {module_name}' shows where it fails"
-                           ) from error
-    if not hasattr(module, attribute):
-        hint = nearest(attribute, [n for n in dir(module) if not n.startswith("_")])
-        raise WellfitError(f"{module_name} has no {attribute!r}.", received=reference, expected=expected,
-                           action=f"did you mean {module_name}:{hint}?" if hint else None)
-    found = getattr(module, attribute)
+    referenced = load_reference(reference, expected)
+    found = referenced.value
     if callable(found) and not isinstance(found, Task):
         found = found()
     if not isinstance(found, Task):
@@ -122,7 +102,7 @@ def load_task(reference: str) -> Task:
                            expected="a wf.Task, or a function that returns one")
     found.reference = reference
     if found.name == "task":
-        found.name = module_name.split(".")[-1]
+        found.name = reference.partition(":")[0].split(".")[-1]
     return found
 
 
