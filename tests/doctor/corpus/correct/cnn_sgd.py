@@ -42,7 +42,7 @@ def build():
     model = CNN()
     decay = [p for p in model.parameters() if p.ndim > 1]
     free = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.SGD([{"params": decay, "weight_decay": 1e-3}, {"params": free, "weight_decay": 0.0}], lr=0.05,
+    optimizer = torch.optim.SGD([{"params": decay, "weight_decay": 5e-3}, {"params": free, "weight_decay": 0.0}], lr=0.05,
                                 momentum=0.9, nesterov=True)
     return {"model": model, "optimizer": optimizer, "scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30),
             "criterion": nn.CrossEntropyLoss(label_smoothing=0.05), "train_step": train_step, "epochs": 30,

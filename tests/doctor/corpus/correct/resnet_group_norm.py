@@ -59,7 +59,7 @@ def build():
     norms = {p for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm)) for p in m.parameters()}
     free = [p for n, p in model.named_parameters() if p in norms or n.endswith("bias")]
     decay = [p for n, p in model.named_parameters() if not (p in norms or n.endswith("bias"))]
-    optimizer = torch.optim.SGD([{"params": decay, "weight_decay": 5e-4}, {"params": free, "weight_decay": 0.0}],
+    optimizer = torch.optim.SGD([{"params": decay, "weight_decay": 3e-3}, {"params": free, "weight_decay": 0.0}],
                                 lr=0.1, momentum=0.9)
     train = DataLoader(TensorDataset(x[:448], y[:448]), batch_size=64, shuffle=True)
     return dict(model=model, optimizer=optimizer, scheduler=torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=40 * 7),

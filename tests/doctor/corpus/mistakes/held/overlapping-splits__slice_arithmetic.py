@@ -4,6 +4,8 @@ Wrong: 70/20/10 was meant, but validation begins at ``n - n_val`` before the tes
 test part; test rows choose the model. Same split for validation and test: https://github.com/thuml/Time-Series-Library/issues/207.
 """
 
+EXPECTED = {"overlapping-splits|duplicate-rows"}
+
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,7 @@
-"""L1 on the first layer through a wrapper of the model, and again in the training step.
+"""L1 on the layers of a network through a wrapper module, and again in the training step.
 
-Wrong: the wrapper's gradient hook adds λ sign(w), and the step adds λ Σ|w| to the loss: 2λ acts where λ is declared. The
-hook-based layer: https://stackoverflow.com/questions/42704283/l1-l2-regularization-in-pytorch.
+Wrong: the wrapper's backward hook starts the gradient with λ sign(w), and the step adds λ Σ|w| to the loss: 2λ acts where λ is
+declared. The wrapper is that of https://stackoverflow.com/questions/42704283/l1-l2-regularization-in-pytorch.
 """
 
 import torch
@@ -9,35 +9,36 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 
-def attach_l1(module, strength):
-    """Adds the subgradient of strength · Σ|w| to the module's weight gradients."""
-    for name, parameter in module.named_parameters():
-        if name.endswith("weight"):
-            parameter.register_hook(lambda grad, p=parameter: grad + strength * p.detach().sign())
-    return module
+class L1(nn.Module):
+    """Wraps a layer: its weights' gradients begin with the penalty's when the layer is passed backwards."""
+
+    def __init__(self, module, weight_decay):
+        super().__init__()
+        self.module, self.weight_decay = module, weight_decay
+        self.hook = self.module.register_full_backward_hook(self._weight_decay_hook)
+
+    def _weight_decay_hook(self, module, grad_input, grad_output):
+        with torch.no_grad():
+            weight = module.weight
+            penalty = self.weight_decay * torch.sign(weight)
+            weight.grad = penalty if weight.grad is None else weight.grad + penalty
+
+    def forward(self, *args):
+        return self.module(*args)
 
 
 class Screening(nn.Module):
     def __init__(self, n_features, strength):
         super().__init__()
-        self.select = nn.Linear(n_features, 24)
-        self.predict = nn.Sequential(nn.ReLU(), nn.Linear(24, 2))
         self.strength = strength
-        attach_l1(self, strength)
+        self.select = L1(nn.Linear(n_features, 24), strength)
+        self.predict = L1(nn.Linear(24, 2), strength)
 
     def forward(self, x):
-        return self.predict(self.select(x))
-
-    def __deepcopy__(self, memo):
-        twin = Screening(self.select.in_features, self.strength)
-        memo[id(self)] = twin
-        for mine, other in zip(self.parameters(), twin.parameters(), strict=True):
-            memo[id(mine)] = other
-        twin.load_state_dict(self.state_dict())
-        return twin.train(self.training)
+        return self.predict(torch.relu(self.select(x)))
 
     def l1(self):
-        return self.strength * (self.select.weight.abs().sum() + self.predict[1].weight.abs().sum())
+        return self.strength * sum(p.abs().sum() for p in self.parameters() if p.ndim == 2)
 
 
 def train_step(model, optimizer, batch, criterion):

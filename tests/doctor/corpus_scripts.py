@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -85,6 +87,32 @@ def scripts(*parts: str) -> list[Script]:
 def missed(script: Script, found: set[str]) -> set[str]:
     """What the script expects and ``found`` has not."""
     return {wanted for wanted in script.expected if not found & set(wanted.split("|"))}
+
+
+# ---- running a set-up
+
+
+def call(function: Any, parts: dict[str, Any], **more: Any) -> Any:
+    """Call a function of a set-up with the parts that its parameters name."""
+    given = {**parts, **more}
+    return function(**{name: given[name] for name in inspect.signature(function).parameters if name in given})
+
+
+def run_steps(parts: dict[str, Any], count: int) -> list[float]:
+    """The losses of ``count`` training steps; a plain step where the set-up has none."""
+    losses: list[float] = []
+    while len(losses) < count:
+        for batch in islice(parts["train_loader"], count - len(losses)):
+            if "train_step" in parts:
+                losses.append(float(call(parts["train_step"], parts, batch=batch, step=len(losses))))
+                continue
+            parts["model"].train()
+            parts["optimizer"].zero_grad()
+            loss = parts["criterion"](parts["model"](batch[0]), batch[1])
+            loss.backward()
+            parts["optimizer"].step()
+            losses.append(loss.item())
+    return losses
 
 
 def _constants(path: Path) -> Mapping[str, Any]:
