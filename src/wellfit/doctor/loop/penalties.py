@@ -72,7 +72,7 @@ def acting(exam: Exam) -> Acting | None:
         return None
     found = Acting(run, explained, cycle=run.cycle)
     plain = all(abs(a - 1) < 1e-3 or abs(a) < 1e-6 for a in explained.factors)
-    found.scaled = explained.data is not None or (plain and run.cycle == 1 and not any(k == "scale" for k, _ in run.watch.log))
+    found.scaled = explained.share is not None or (plain and run.cycle == 1 and not any(k == "scale" for k, _ in run.watch.log))
     names = weight_names(run)
     for name in names:
         direct = explained.weights.get(name)
