@@ -1,0 +1,29 @@
+"""An optimizer's own update, repeated on copies of its weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+def replayed(optimizer: Optimizer, trained: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The weights after one update with the gradients that are there, without any hook; None if it cannot be repeated."""
+    memo: dict[int, Any] = {}
+    try:
+        shadow = copy.deepcopy(optimizer, memo)
+        for name, value in vars(optimizer).items():
+            if name not in vars(shadow) and not name.startswith("_") and name != "step":
+                setattr(shadow, name, copy.deepcopy(value, memo))
+        for p in trained.values():
+            if id(p) in memo:
+                memo[id(p)].grad = None if p.grad is None else p.grad.detach().clone()
+        with torch.random.fork_rng(devices=[]):
+            type(shadow).step(shadow)
+    except Exception:
+        return None
+    return {n: memo[id(p)].detach() if id(p) in memo else p.detach().clone() for n, p in trained.items()}
