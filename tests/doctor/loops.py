@@ -53,8 +53,8 @@ def mlp(*, dropout: float = 0.0, norm: bool = False, out: int = 3, width: int = 
 def step_set_up(train_step: Any, *, model: nn.Module | None = None, optimizer: Any = None, **more: Any) -> dict[str, Any]:
     """A set-up with a training step."""
     model = model or mlp()
-    return {"model": model, "optimizer": optimizer or torch.optim.SGD(model.parameters(), lr=0.05), "criterion": nn.CrossEntropyLoss(),
-            "train_loader": loader(), "train_step": train_step, **more}
+    return {"model": model, "optimizer": optimizer or torch.optim.SGD(model.parameters(), lr=0.05),
+            "criterion": nn.CrossEntropyLoss(), "train_loader": loader(), "train_step": train_step, **more}
 
 
 def fit_set_up(fit: Any, *, model: nn.Module | None = None, **more: Any) -> dict[str, Any]:

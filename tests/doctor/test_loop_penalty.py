@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from doctor.loops import found, l1, l2, loader, mlp, step_set_up
 from torch import nn
 
 import wellfit as wf
+from doctor.loops import found, l1, l2, loader, mlp, step_set_up
 
 PENALTY = ("penalty-missing", "penalty-doubled", "penalty-scaled-by-accumulation", "l1-by-subgradient", "l1-threshold-after-adam",
            "penalty-in-logged-loss")
@@ -56,7 +56,8 @@ def test_a_penalty_without_gradient_is_missing() -> None:
     def detached(model: nn.Module) -> Any:
         return 1e-3 * sum(p.detach().abs().sum() for p in model.parameters())
     model = mlp(dropout=0.3, norm=True)
-    assert found(step_set_up(stepping(detached, clip=0.5), model=model, declared={"l1": 1e-3}), *PENALTY) == {"penalty-missing": "error"}
+    made = step_set_up(stepping(detached, clip=0.5), model=model, declared={"l1": 1e-3})
+    assert found(made, *PENALTY) == {"penalty-missing": "error"}
 
 
 def test_max_norm_that_is_not_there() -> None:
@@ -162,7 +163,8 @@ def test_penalties_of_different_groups_are_not_doubled() -> None:
 
 @pytest.mark.parametrize("every", [2, 4])
 def test_a_penalty_added_to_every_micro_batch(every: int) -> None:
-    made = step_set_up(accumulating(every, lambda m: 1e-3 * l1(m), divide_penalty=False), declared={"l1": 1e-3, "accumulation": every})
+    made = step_set_up(accumulating(every, lambda m: 1e-3 * l1(m), divide_penalty=False),
+                       declared={"l1": 1e-3, "accumulation": every})
     assert found(made, *PENALTY) == {"penalty-scaled-by-accumulation": "error", "l1-by-subgradient": "warning"}
 
 
@@ -293,7 +295,7 @@ def test_a_penalty_in_fit_is_seen_without_a_training_step() -> None:
                 (F.cross_entropy(model(x), y) + 1e-3 * l1(model)).backward()
                 optimizer.step()
     model = mlp()
-    made = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.05), "criterion": nn.CrossEntropyLoss(), "fit": fit,
-            "train_loader": loader()}
+    made = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.05), "criterion": nn.CrossEntropyLoss(),
+            "fit": fit, "train_loader": loader()}
     assert found({**made, "declared": {"l1": 1e-3}}, *PENALTY) == {"l1-by-subgradient": "warning"}
     assert found({**made, "declared": {"l1": 5e-4}}, *PENALTY) == {"l1-by-subgradient": "warning", "penalty-doubled": "error"}

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from doctor.loops import found, loader, mlp, plain_step, step_set_up
 from torch import nn
+
+from doctor.loops import found, loader, mlp, plain_step, step_set_up
 
 STEP = ("max-norm-axis", "max-norm-shrinks-inside", "decay-moves-frozen", "gradients-not-cleared", "clipping-after-step",
         "clipping-scaled-gradients", "scheduler-per-batch-as-epoch", "penalty-missing")
@@ -88,7 +89,8 @@ def test_weights_clamped_one_by_one_are_no_max_norm() -> None:
 
 @pytest.mark.parametrize("model", [mlp, Images])
 def test_division_by_norm_plus_epsilon_shrinks_inside(model: Any) -> None:
-    assert found(step_set_up(after(keras), model=model(), declared={"max_norm": 2.0}), *STEP) == {"max-norm-shrinks-inside": "warning"}
+    made = step_set_up(after(keras), model=model(), declared={"max_norm": 2.0})
+    assert found(made, *STEP) == {"max-norm-shrinks-inside": "warning"}
 
 
 @pytest.mark.parametrize("change", [rows, lambda m: m.weight.mul_(0.999)])
@@ -107,7 +109,8 @@ def frozen() -> nn.Sequential:
 @pytest.mark.parametrize("factor", [0.999, 1 - 1e-4])
 def test_decay_of_frozen_weights(factor: float) -> None:
     model = frozen()
-    made = step_set_up(after(lambda m: m.weight.mul_(factor)), model=model, optimizer=torch.optim.SGD(model[2].parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    made = step_set_up(after(lambda m: m.weight.mul_(factor)), model=model, optimizer=optimizer)
     assert found(made, *STEP) == {"decay-moves-frozen": "warning"}
 
 
@@ -207,8 +210,9 @@ def clipped(order: str) -> Any:
     return train_step
 
 
-@pytest.mark.parametrize(("order", "id"), [("after", "clipping-after-step"), ("value after", "clipping-after-step"),
-                                           ("scaled", "clipping-scaled-gradients"), ("scaled disabled", "clipping-scaled-gradients")])
+@pytest.mark.parametrize(("order", "id"), [
+    ("after", "clipping-after-step"), ("value after", "clipping-after-step"), ("scaled", "clipping-scaled-gradients"),
+    ("scaled disabled", "clipping-scaled-gradients")])
 def test_clipping_at_the_wrong_time(order: str, id: str) -> None:
     assert found(step_set_up(clipped(order)), *STEP) == {id: "error"}
 

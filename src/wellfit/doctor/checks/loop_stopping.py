@@ -21,9 +21,9 @@ def _chosen_by(story: Story, part: str) -> str | None:
     outcome = story.turning.get(part)
     if outcome is None or story.early("val") or outcome.ended == "failed":
         return None
-    if story.early(part) and not story.stops_while_better and outcome.epochs < story.longest / outcome.per_epoch:
+    if story.early(part) and not story.stops_while_better:
         return (f"fit ends after {outcome.epochs:.4g} epochs when the {_NAMES[part]} get worse after {TURN} of them, and goes on "
-                f"to {story.longest / outcome.per_epoch:.4g} when it does not; the validation data change nothing")
+                f"to {story.rising.epochs:.4g} when it does not; the validation data change nothing")
     if outcome.ended == "returned" and story.rising.ended == "returned":
         listed = "val" if outcome.evaluations["val"] else part
         places, count = place_of(outcome, listed), len(outcome.evaluations[listed])
@@ -66,20 +66,25 @@ def stopping_on_test_data(exam: Exam) -> Iterator[Observed]:
 @check("stopping-wrong-direction", severity="error", evidence="probe", needs=("fit", "train_loader", "val_loader"),
        why="What gets better is taken for worse: training ends, or the weights are chosen, at the wrong time.", source=_SOURCE)
 def stopping_wrong_direction(exam: Exam) -> Iterator[Observed]:
-    story = exam.once(told)
+    how = _reversed(exam.once(told))
+    if how is not None:
+        yield Observed("fit", how, _FIX)
+
+
+def _reversed(story: Story) -> str | None:
+    """How fit takes better for worse, if it does."""
     better, worse = story.rising, story.turning.get("val")
     if worse is None or worse.ended == "failed":
-        return
-    if story.stops_while_better and not story.early("val") and not story.early("train"):
-        yield Observed("fit", f"fit ends after {better.epochs:.4g} epochs while validation gets better at every evaluation, and "
-                       f"goes on to {worse.epochs:.4g} when it gets worse", _FIX)
-        return
+        return None
+    if story.stops_while_better and not story.early("train"):
+        return (f"fit ends after {better.epochs:.4g} epochs while validation gets better at every evaluation, and goes on to "
+                f"{worse.epochs:.4g} when it gets worse")
     places, count = place_of(better, "val"), len(better.evaluations["val"])
     if better.ended == "returned" and count > TURN + 2 and places and max(places) <= 1 and distinct(better, "val", max(places), -1):
         others = place_of(worse, "val")
         if others and max(others) >= TURN:
-            yield Observed("fit", f"validation gets better at each of {count} evaluations, and fit keeps the weights of number "
-                           f"{max(places) + 1}", _FIX)
+            return f"validation gets better at each of {count} evaluations, and fit keeps the weights of number {max(places) + 1}"
+    return None
 
 
 @check("patience-in-evaluations", severity="warning", evidence="probe",
@@ -95,7 +100,7 @@ def patience_in_evaluations(exam: Exam) -> Iterator[Observed]:
         return
     best = evaluations[TURN - 1]
     waited = len(evaluations) - TURN
-    epochs = (evaluations[-1].batches - best.batches) / outcome.per_epoch
+    epochs = (evaluations[-1].steps - best.steps) / outcome.per_epoch
     every = waited / epochs if epochs else 0.0
     if every and not 0.8 < every < 1.25 and abs(waited - patience) <= 1 and abs(epochs - patience) > max(1.0, 0.25 * patience):
         yield Observed("fit", f"declared patience={patience:g} epochs; fit evaluates {every:.3g} times an epoch and ends {waited} "
@@ -117,7 +122,7 @@ def _lost(exam: Exam) -> tuple[str, Outcome, str] | None:
     """On which exit the best weights are lost, with the run and what was seen."""
     story = exam.once(told)
     outcome = story.turning.get("val")
-    if outcome is None or story.stops_while_better or _chosen_by(story, "train") or _chosen_by(story, "test"):
+    if outcome is None or story.stops_while_better or _reversed(story) or _chosen_by(story, "train") or _chosen_by(story, "test"):
         return None
     lost = _not_kept(outcome, TURN - 1)
     stops = story.early("val")
@@ -125,7 +130,7 @@ def _lost(exam: Exam) -> tuple[str, Outcome, str] | None:
     tries = any("best" in n.lower() for n in outcome.held.names)
     evaluations = outcome.evaluations["val"]
     count = len(evaluations)
-    filed = bool(outcome.saved) and count > TURN + 1 and outcome.saved[-1] <= evaluations[TURN].batches - 1
+    filed = bool(outcome.saved) and count > TURN + 1 and outcome.saved[-1] < evaluations[TURN].steps
     if lost:
         if not (stops or declared or tries or filed):
             return None

@@ -37,7 +37,7 @@ class Explained:
 
     Attributes:
         weights: by name.
-        data: total factor of the data loss in the gradient, Σ a_f · s_f, or None if the data loss is not recognised. A penalty's
+        share: total factor of the data loss in the gradient, Σ a_f · s_f, or None if the data loss is not recognised. A penalty's
             strength relative to the data loss is its coefficient divided by this.
         matched: the data loss of each pass.
         stale: factor of the gradients that were there before, which is 1 (or that of clipping) if they were not cleared.
@@ -47,14 +47,14 @@ class Explained:
     step: Step
     weights: dict[str, Direct]
     factors: list[float]
-    data: float | None
+    share: float | None
     matched: list[Matched | None]
     stale: float
     trusted: bool
     several_outputs: bool = field(default=False)
 
     def strength(self, name: str, which: str) -> float:
-        return float(getattr(self.weights[name], which)) / (self.data or 1.0)
+        return float(getattr(self.weights[name], which)) / (self.share or 1.0)
 
 
 def explain(step: Step, criterion: Criterion | None) -> Explained | None:

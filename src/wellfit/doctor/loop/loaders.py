@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from wellfit.doctor.copies import NotExaminable
-from wellfit.doctor.loop.criteria import main_output, run_model, targets_of
+from wellfit.doctor.loop.criteria import Criterion, loss_of, main_output, run_model, targets_of
 from wellfit.doctor.loop.watch import Watch
 
 
@@ -120,22 +120,46 @@ class Watched(DataLoader[Any]):
 class Commanded:
     """Sets the targets of a loader so that a share of the rows agrees with the model and the rest contradicts it."""
 
-    def __init__(self, loader: Watched, watch: Watch):
+    def __init__(self, loader: Watched, watch: Watch, criterion: Criterion | None = None):
         if loader.targets is None or not loader.targets.ndim:
             raise NotExaminable(f"the targets of the {loader.part} loader are not known")
-        self.loader, self.watch = loader, watch
+        self.loader, self.watch, self.criterion = loader, watch, criterion
+        self.quality: float | None = None
+        self.loss: float | None = None
         self.order = torch.randperm(loader.rows, generator=torch.Generator().manual_seed(7))
 
     def set(self, model: nn.Module, quality: float) -> None:
-        """``quality``: 1 if all rows agree, 0 if none does. Loss and error fall strictly with it for a model that does not move."""
+        """``quality``: 1 if all rows agree, 0 if none does.
+
+        More of it than before gives a lower loss, less of it a higher one: the share of rows is moved on until that is so.
+        """
         targets = self.loader.targets
         assert targets is not None
         outputs = self._outputs(model).to(targets.device)
-        good, bad = agreeing(outputs, targets if self.loader.honest is None else self.loader.honest, quality)
+        up = self.quality is None or quality > self.quality
+        share = min(max(quality, 0.0), 1.0)
+        for _ in range(60):
+            loss = self._write(outputs, share)
+            if self.loss is None or loss is None or (loss < self.loss if up else loss > self.loss):
+                break
+            if share in (0.0, 1.0):
+                break
+            share = min(1.0, share + 0.02) if up else max(0.0, share - 0.02)
+        self.quality = quality
+        if loss is not None:
+            self.loss = loss
+
+    def _write(self, outputs: Tensor, share: float) -> float | None:
+        """Let a share of the rows agree; the loss of these outputs then."""
+        targets = self.loader.targets
+        assert targets is not None
+        good, bad = agreeing(outputs, targets if self.loader.honest is None else self.loader.honest, share)
         agree = torch.zeros(self.loader.rows, dtype=torch.bool)
-        agree[self.order[:round(min(max(quality, 0.0), 1.0) * self.loader.rows)]] = True
+        agree[self.order[:round(share * self.loader.rows)]] = True
         agree = agree.to(targets.device).reshape(-1, *([1] * (targets.ndim - 1)))
         targets.copy_(torch.where(agree, good, bad))
+        loss = loss_of(self.criterion, outputs, targets)
+        return None if loss is None else float(loss)
 
     def _outputs(self, model: nn.Module) -> Tensor:
         modes = [(m, m.training) for m in model.modules()]

@@ -72,7 +72,7 @@ def acting(exam: Exam) -> Acting | None:
         return None
     found = Acting(run, explained, cycle=run.cycle)
     plain = all(abs(a - 1) < 1e-3 or abs(a) < 1e-6 for a in explained.factors)
-    found.scaled = explained.data is not None or (plain and run.cycle == 1 and not any(k == "scale" for k, _ in run.watch.log))
+    found.scaled = explained.share is not None or (plain and run.cycle == 1 and not any(k == "scale" for k, _ in run.watch.log))
     names = weight_names(run)
     for name in names:
         direct = explained.weights.get(name)
@@ -178,7 +178,7 @@ def verdicts(exam: Exam) -> list[Verdict]:
         if not ways:
             if name == "l2" and "weight_decay" in wanted and every:
                 continue
-            if found.sure and found.floor_l2 < 0.2 * meant:
+            if found.sure and not found.coordinate and found.floor_l2 < 0.2 * meant:
                 result.append(Verdict("penalty-missing", name, meant, 0.0))
         else:
             result += _compared(name, meant, (2.0, 1.0) if name == "l2" else (1.0, 2.0), ways, n)

@@ -29,9 +29,8 @@ EVALUATIONS, SECONDS, SLOWER = 160, 8.0, 1e-3
 
 @dataclass
 class Evaluation:
-    """One reading of a loader between steps: after how many training batches, of which weights."""
+    """One reading of a loader between steps: after how many steps, of which weights."""
 
-    batches: int
     steps: int
     weights: set[str] = field(default_factory=set)
     modules: set[int] = field(default_factory=set)
@@ -43,15 +42,15 @@ class Outcome:
 
     Attributes:
         ended: "returned", "limit" (it went on longer than we looked), "failed".
-        batches: training batches that were read, with steps; per_epoch: of one epoch.
+        steps: of the optimizer; per_epoch: in one pass over the training loader.
         evaluations: by loader.
         kept, last: digests of the weights that fit keeps, and of those after the last step.
         held: variables of fit, and of what it calls, that hold weights.
-        saved: training batches after which something was written to a file.
+        saved: steps after which something was written to a file.
     """
 
     ended: str
-    batches: int
+    steps: int
     per_epoch: int
     evaluations: dict[str, list[Evaluation]]
     kept: str
@@ -66,7 +65,7 @@ class Outcome:
 
     @property
     def epochs(self) -> float:
-        return self.batches / self.per_epoch
+        return self.steps / self.per_epoch
 
 
 def digest(tensors: Any) -> str:
@@ -116,6 +115,7 @@ class FitRun:
         self.interrupt_after, self.slower, self.look, self.most = interrupt_after, slower, look, evaluations
         self.per_part: dict[str, list[Evaluation]] = {"train": [], "val": [], "test": []}
         self.done_passes = self.batches = 0
+        self.per_pass = 1
         self.last = ""
         self.interrupted = False
         self.evaluated: nn.Module | None = None
@@ -136,13 +136,13 @@ class FitRun:
                 parts.model.train()
             _slowed(parts, self.slower)
             self.watch = watch = Watch(parts.model, seconds=SECONDS, profile=self.look)
-            self.commands = {p: Commanded(self.loaders[p], watch) for p in self.courses if p in self.loaders}
+            self.commands = {p: Commanded(self.loaders[p], watch, parts.criterion) for p in self.courses if p in self.loaders}
             for loader in self.loaders.values():
                 loader.begun, loader.read, loader.ended = self._begun, self._read, self._ended
             watch.listeners.append(self._passed)
             modules = {id(m): n for n, m in parts.model.named_modules()}
             started = frozenset(id(m) for m in parts.model.modules() if m.training)
-            outcome = Outcome("failed", 0, len(self.loaders["train"]), self.per_part, "", "", watch.forwards, modules, started)
+            outcome = Outcome("failed", 0, 1, self.per_part, "", "", watch.forwards, modules, started)
             self.outcome = outcome
             if self.look:
                 watch.returning_code = _code_of(parts.fit)
@@ -161,7 +161,8 @@ class FitRun:
                 except Exception as error:
                     outcome.error = " ".join(f"{type(error).__name__}: {error}".split())[:160]
             outcome.saved = [at for kind, at in watch.log if kind == "save"]
-            outcome.batches, outcome.interrupted = self.batches, self.interrupted
+            outcome.steps, outcome.interrupted = watch.step_count, self.interrupted
+            outcome.per_epoch = max(self.per_pass, watch.step_count - self._pass_steps)
             outcome.kept, outcome.last = weights_of(result, parts), self.last
         return outcome
 
@@ -173,13 +174,14 @@ class FitRun:
             raise Enough
         if part == "train":
             self.done_passes += watch.step_count > self._pass_steps
+            self.per_pass = max(self.per_pass, watch.step_count - self._pass_steps)
             self._pass_steps = watch.step_count
         known = self.per_part[part]
         fresh = not known or known[-1].steps != watch.step_count
         if fresh:
             if max(len(known), self.done_passes) > self.most:
                 raise Enough
-            known.append(Evaluation(self.batches, watch.step_count))
+            known.append(Evaluation(watch.step_count))
         self.last = digest(self.parts.model.parameters())
         if fresh and part in self.commands:
             index = self.done_passes if part == "train" else len(known) - 1

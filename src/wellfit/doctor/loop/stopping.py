@@ -51,15 +51,18 @@ class Story:
     def early(self, part: str) -> bool:
         """Whether fit ended by itself sooner than when all gets better."""
         mine = self.turning.get(part)
-        return mine is not None and mine.ended == "returned" and mine.batches < self.longest
-
-    @property
-    def longest(self) -> int:
-        return max(o.batches for o in (self.rising, *self.turning.values()))
+        return mine is not None and mine.ended == "returned" and mine.steps < self.rising.steps
 
     @property
     def stops_while_better(self) -> bool:
-        return self.rising.ended == "returned" and self.rising.batches < self.longest
+        """Whether fit ended by itself, and goes on much longer when validation gets worse.
+
+        A fit in the right direction that was ended by chance does not: the run that turns ends ``TURN`` evaluations after its
+        patience at the latest.
+        """
+        worse = self.turning.get("val")
+        return (self.rising.ended == "returned" and worse is not None and worse.steps > self.rising.steps
+                and len(worse.evaluations["val"]) > len(self.rising.evaluations["val"]) + TURN)
 
 
 def story(exam: Exam) -> Story:

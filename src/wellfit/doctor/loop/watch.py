@@ -283,6 +283,8 @@ class Watch:
                 self.log.append((name, float(bound.get("max_norm", bound.get("clip_value", 0.0)))))
             elif name == "schedule":
                 self.log.append((name, bound.get("self")))
+            elif name == "save":
+                self.log.append((name, self.step_count))
             else:
                 self.log.append((name, self.call))
         elif event == "return" and frame.f_code is self.returning_code and self.returning is not None:
