@@ -55,10 +55,11 @@ def train_step(model, optimizer, batch):
 
 def build():
     torch.manual_seed(0)
-    stream = (torch.randint(0, 32, (180, 1)) + 3 * torch.arange(13)) % 32
+    steps = torch.where(torch.rand(180, 13) < 0.5, 3, 5)
+    stream = (torch.randint(0, 32, (180, 1)) + steps.cumsum(1)) % 32
     data = TensorDataset(stream[:, :-1], stream[:, 1:])
     model = TiedLM()
-    return {"model": model, "optimizer": torch.optim.AdamW(optimizer_groups(model, 0.1), lr=3e-3, betas=(0.9, 0.95)),
+    return {"model": model, "optimizer": torch.optim.AdamW(optimizer_groups(model, 0.1), lr=1e-2, betas=(0.9, 0.95)),
             "criterion": criterion, "train_step": train_step, "epochs": 30,
             "train_loader": DataLoader(Subset(data, range(140)), batch_size=20, shuffle=True),
             "val_loader": DataLoader(Subset(data, range(140, 180)), batch_size=20)}

@@ -47,7 +47,8 @@ class LMTrainer:
 
 def build():
     torch.manual_seed(0)
-    stream = (torch.arange(11).repeat(180, 1) * 3 + torch.randint(0, 28, (180, 1))) % 28
+    steps = torch.where(torch.rand(180, 11) < 0.5, 3, 5)
+    stream = (torch.randint(0, 28, (180, 1)) + steps.cumsum(1)) % 28
     data = TensorDataset(stream[:, :-1].contiguous(), stream[:, 1:].contiguous())
     trainer = LMTrainer()
 
