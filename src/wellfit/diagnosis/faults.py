@@ -102,7 +102,7 @@ def _label_noise(found: Study) -> Fault:
     labels = judge.scorer.y
     inputs = inputs_of(case, judge.rows) if len(judge.rows) <= _FOREST_ROWS else None
     others = [forest_probabilities(inputs, labels, seed=case.seed)] if inputs is not None else []
-    near = neighbour_labels(_standardized(inputs), labels) if inputs is not None and inputs.shape[1] <= 2000 else None
+    near = neighbour_labels(_standardized(inputs), labels, k=20) if inputs is not None and inputs.shape[1] <= 2000 else None
     noise = estimate_label_noise(labels, probabilities, *others, neighbours=near)
     # the lower end that most witnesses share: one weak witness that cannot tell does not acquit the labels
     low = float(np.median([noise.floor.low, *(w.low for w in noise.witnesses.values())]))
