@@ -71,8 +71,7 @@ def _alike(exam: Exam, left: str, right: str) -> Iterator[Observed]:
     own = len(found.alike.repeated(first)) / len(first)
     natural = min(1.0, 2 * own) * len(second) if found.alike.coarse else 0.0  # draws from few rows: own repeats foretell others
     certain = len(shared) >= 3 and share >= 0.01 and len(shared) > 1.5 * natural + 3 * natural ** 0.5
-    few = found.alike.coarse and own > MOST
-    severity: Severity = "error" if certain else "warning" if share >= 0.005 and not few else "note"
+    severity: Severity = "error" if certain else "warning" if share >= 0.005 and not natural else "note"
     pairs = ", ".join(f"{right}[{j}] = {left}[{i}]" for j, i in sorted(shared.items())[:3])
     yield Observed(f"{left} and {right}",
                    f"{len(shared)} of {len(second)} rows of {right} ({share:.1%}) equal rows of {left} up to rounding ({pairs}); "
