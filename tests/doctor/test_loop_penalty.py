@@ -299,3 +299,66 @@ def test_a_penalty_in_fit_is_seen_without_a_training_step() -> None:
             "fit": fit, "train_loader": loader()}
     assert found({**made, "declared": {"l1": 1e-3}}, *PENALTY) == {"l1-by-subgradient": "warning"}
     assert found({**made, "declared": {"l1": 5e-4}}, *PENALTY) == {"l1-by-subgradient": "warning", "penalty-doubled": "error"}
+
+
+# ------------------------------------------------------------------------------------------------- in unusual places
+
+class Proximal(torch.optim.Adam):
+    """Adam that thresholds by one number in its own step."""
+
+    def step(self, closure: Any = None) -> Any:
+        result = super().step(closure)
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.copy_(p.sign() * (p.abs() - group["lr"] * 1e-2).clamp(min=0))
+        return result
+
+
+def test_thresholding_inside_an_optimizer_of_ones_own() -> None:
+    model = mlp()
+    made = step_set_up(stepping(), model=model, optimizer=Proximal(model.parameters(), lr=1e-3), declared={"l1": 1e-2})
+    assert found(made, *PENALTY) == {"l1-threshold-after-adam": "error"}
+
+
+@pytest.mark.parametrize(("twice", "ids"), [(True, {"penalty-doubled": "error"}), (False, {})])
+def test_a_penalty_by_hooks_on_the_gradients(twice: bool, ids: dict[str, str]) -> None:
+    model = mlp()
+    for p in model.parameters():
+        p.register_hook(lambda g, p=p: g + 2e-3 * p.detach())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, weight_decay=2e-3 if twice else 0.0)
+    assert found(step_set_up(stepping(), model=model, optimizer=optimizer, declared={"l2": 1e-3}), *PENALTY) == ids
+
+
+class ReturnsLoss(nn.Module):
+    """A model that computes its loss, as those of Hugging Face do."""
+
+    def __init__(self, strength: float = 0.0):
+        super().__init__()
+        self.net, self.strength = mlp(), strength
+
+    def forward(self, x: Any, y: Any) -> dict[str, Any]:
+        logits = self.net(x)
+        return {"loss": F.cross_entropy(logits, y) + self.strength * l1(self.net), "logits": logits}
+
+
+@pytest.mark.parametrize(("strength", "ids"), [(0.0, {"penalty-missing": "error"}), (1e-3, {})])
+def test_a_model_that_returns_its_loss(strength: float, ids: dict[str, str]) -> None:
+    def train_step(model: nn.Module, optimizer: Any, batch: Any) -> float:
+        optimizer.zero_grad()
+        loss = model(*batch)["loss"]
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+    assert found(step_set_up(train_step, model=ReturnsLoss(strength), declared={"l1": 1e-3}), *PENALTY) == ids
+
+
+@pytest.mark.parametrize(("with_penalty", "ids"), [(True, {"penalty-in-logged-loss": "warning"}), (False, {})])
+def test_the_penalty_in_the_validation_loss(with_penalty: bool, ids: dict[str, str]) -> None:
+    def validate(model: nn.Module, val_loader: Any) -> float:
+        model.eval()
+        with torch.no_grad():
+            value = sum(float(F.cross_entropy(model(x), y)) for x, y in val_loader) / len(val_loader)
+            return value + (float(1e-2 * l2(model)) if with_penalty else 0.0)
+    made = step_set_up(stepping(lambda m: 1e-2 * l2(m)), validate=validate, val_loader=loader(48, seed=1), model=mlp(dropout=0.2))
+    assert found(made, *PENALTY) == ids

@@ -222,6 +222,26 @@ def test_clipping_at_the_right_time(order: str) -> None:
     assert not found(step_set_up(clipped(order)), *STEP)
 
 
+@pytest.mark.parametrize(("scale_first", "ids"), [(False, {"clipping-scaled-gradients": "error"}), (True, {})])
+def test_clipping_with_a_scale_by_hand(scale_first: bool, ids: dict[str, str]) -> None:
+    def unscale(model: nn.Module) -> None:
+        for p in model.parameters():
+            p.grad.div_(1024)
+
+    def train_step(model: nn.Module, optimizer: Any, batch: Any) -> float:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        (1024 * loss).backward()
+        if scale_first:
+            unscale(model)
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        if not scale_first:
+            unscale(model)
+        optimizer.step()
+        return loss.item()
+    assert found(step_set_up(train_step), *STEP) == ids
+
+
 # ------------------------------------------------------------------------------------------------------------ schedule
 
 def scheduled(length: int, kind: str = "cosine", *, per_batch: bool = True) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from wellfit.doctor.exam import Exam
 from wellfit.doctor.loop.steps import observed
 from wellfit.doctor.registry import Observed, check
@@ -63,6 +65,11 @@ def clipping_scaled_gradients(exam: Exam) -> Iterator[Observed]:
         elif kind == "clip" and math.isfinite(value) and scaled:
             wrong += not unscaled
             right += unscaled
+    for number, step in enumerate(run.watch.steps):
+        bound, norm = run.watch.clips.get(number, (0.0, 0.0))
+        used = float(torch.stack([g.norm() for g in step.gradients.values()]).norm()) if step.gradients else 0.0
+        if math.isfinite(bound) and 0 < 1.001 * bound < norm and 0 < used < 0.5 * bound:
+            wrong += 1  # clipped to the bound, and divided by something afterwards
     if wrong and not right:
         yield Observed(run.function, f"gradients were clipped {wrong} times while they were still multiplied by the scaler's scale",
                        "scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wellfit.doctor.exam import Exam, NotExaminable
-from wellfit.doctor.loop.finals import Run, noisy_norms, ran
+from wellfit.doctor.loop.finals import Run, noisy_norms, ran, validation
 from wellfit.doctor.loop.modes import drops, moved_by_mode
 from wellfit.doctor.loop.records import Forward, Recalibration
 from wellfit.doctor.loop.runs import FitRun, Outcome
@@ -17,10 +17,6 @@ def short_fit(exam: Exam) -> tuple[FitRun, Outcome]:
     """A few epochs of fit on small loaders with real targets."""
     run = FitRun(exam, {}, epochs=3, slower=1.0, evaluations=10)
     return run, run.run()
-
-
-def validation(exam: Exam) -> Run:
-    return ran(exam, "validate")
 
 
 def _modules(exam: Exam) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from wellfit.doctor.exam import Exam, NotExaminable
+from wellfit.doctor.loop.criteria import loss_of, main_output, run_model, targets_of
+from wellfit.doctor.loop.explain import Explained
+from wellfit.doctor.loop.finals import Run, validation
 from wellfit.doctor.loop.penalties import ADAPTIVE, Verdict, acting, actions_of, declared_l1_l2, verdicts, weight_names
 from wellfit.doctor.loop.probes import bounded, thresholds
-from wellfit.doctor.loop.steps import observed
+from wellfit.doctor.loop.steps import StepRun, number, observed
 from wellfit.doctor.registry import Observed, check
 
 _FORMULA = {"l1": "{0:g} * sum(w.abs().sum() for w in weights)", "l2": "{0:g} * sum(w.square().sum() for w in weights)",
@@ -132,23 +139,53 @@ def l1_threshold_after_adam(exam: Exam) -> Iterator[Observed]:
        why="A training loss with the penalty in it is not comparable with the validation loss: the gap between them lies.",
        source="Chollet, Keras documentation: training and testing loss; wellfit: the clean training loss")
 def penalty_in_logged_loss(exam: Exam) -> Iterator[Observed]:
-    found = exam.once(acting)
-    if found is None or not found.explained.trusted or not found.scaled:
+    run = exam.once(observed)
+    fix = "data_loss = criterion(model(x), y)\n(data_loss + penalty).backward()\nreturn data_loss.item()"
+    for explained in run.explained:
+        if explained is None or not explained.trusted or (explained.share is None and run.cycle > 1):
+            continue
+        seen = _logged(run, explained)
+        if seen is not None:
+            yield Observed("train_step", seen, fix)
+            return
+    last = next((e for e in reversed(run.explained) if e is not None and e.trusted), None)
+    if last is None or exam.set_up.validate is None or exam.set_up.val_loader is None:
         return
-    explained, run = found.explained, found.run
-    step = explained.step
+    try:
+        validated = exam.once(validation)
+    except NotExaminable:
+        return
+    logged, cost = number(validated.result), _cost(last, dict(validated.parts.model.named_parameters()))
+    clean = [_clean(exam, validated, batch) for batch in validated.batches.get("val_loader", [])]
+    if logged is None or cost <= 0 or not clean or any(c is None for c in clean):
+        return
+    losses, rows = [c[0] for c in clean if c is not None], [c[1] for c in clean if c is not None]
+    for value in (sum(losses) / len(losses), sum(a * b for a, b in zip(losses, rows, strict=True)) / sum(rows)):
+        if cost > 1e-3 * value and abs(logged - value - cost) <= 1e-2 * cost + 1e-5 * value:
+            yield Observed("validate", f"it returns {logged:.6g}; the criterion alone is {value:.6g}, the penalty {cost:.4g}",
+                           "return criterion(model(x), y).item()  # no penalty in what is compared")
+            return
+
+
+def _cost(explained: Explained, at: Mapping[str, Tensor]) -> float:
+    """What the penalties that act add to the loss."""
     cost = 0.0
     for name, direct in explained.weights.items():
-        w = step.seen_at[name].double()
+        w = at[name].detach().double()
         if direct.kind in ("l1", "elastic"):
             cost += explained.strength(name, "l1") * float(w.abs().sum())
         if direct.kind in ("l2", "elastic"):
             cost += 0.5 * explained.strength(name, "l2") * float(w.square().sum())
-    if cost <= 0:
-        return
-    for (forward, _), matched in zip(explained.step.contributions, explained.matched, strict=True):
+    return cost
+
+
+def _logged(run: StepRun, explained: Explained) -> str | None:
+    """How a returned loss holds the penalty, if it does."""
+    cost = _cost(explained, explained.step.seen_at)
+    passes = explained.step.contributions
+    for (forward, _), matched in zip(passes, explained.matched, strict=True):
         returned = run.returned[forward.call - 1] if 0 < forward.call <= len(run.returned) else None
-        if matched is None or returned is None or sum(f.call == forward.call for f, _ in explained.step.contributions) > 1:
+        if matched is None or returned is None or cost <= 0 or sum(f.call == forward.call for f, _ in passes) > 1:
             continue
         low = any(o.dtype not in (o.float().dtype, o.double().dtype) for o in forward.outputs)
         slack = (2e-2 if low else 2e-6) * abs(matched.value) + 1e-2 * cost
@@ -156,7 +193,15 @@ def penalty_in_logged_loss(exam: Exam) -> Iterator[Observed]:
             continue
         for share, factor in ((1.0, 1.0), (1 / run.cycle, 1.0), (1.0, 1 / run.cycle), (1 / run.cycle, 1 / run.cycle)):
             if abs(returned - factor * matched.value - share * cost) <= slack * factor:
-                yield Observed("train_step", f"it returns {returned:.6g}; the criterion alone is {factor * matched.value:.6g}, the "
-                               f"penalty {share * cost:.4g}",
-                               "data_loss = criterion(model(x), y)\n(data_loss + penalty).backward()\nreturn data_loss.item()")
-                return
+                return (f"it returns {returned:.6g}; the criterion alone is {factor * matched.value:.6g}, the penalty "
+                        f"{share * cost:.4g}")
+    return None
+
+
+def _clean(exam: Exam, run: Run, batch: Any) -> tuple[float, int] | None:
+    """The criterion alone on a batch, in eval mode, with the number of rows."""
+    run.parts.model.eval()
+    with torch.no_grad():
+        out, targets = main_output(run_model(run.parts.model, batch)), targets_of(batch)
+        loss = None if out is None or targets is None else loss_of(exam.set_up.criterion, out, targets)
+    return None if loss is None or targets is None else (float(loss), len(targets))

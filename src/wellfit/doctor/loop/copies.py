@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import sysconfig
@@ -146,9 +147,26 @@ def _hooks(tensor: Tensor, memo: dict[int, Any]) -> None:
     if not isinstance(new, Tensor) or new is tensor or not new.requires_grad or not tensor.is_leaf:
         return
     for hook in (getattr(tensor, "_backward_hooks", None) or {}).values():
-        new.register_hook(_soft(hook, memo))
+        new.register_hook(_suspendable(_soft(hook, memo)))
     for hook in (getattr(tensor, "_post_accumulate_grad_hooks", None) or {}).values():
         new.register_post_accumulate_grad_hook(_soft(hook, memo))
+
+
+_suspended = [0]
+
+
+@contextlib.contextmanager
+def gradient_hooks_suspended() -> Iterator[None]:
+    """Hooks on the gradients of copied weights do nothing inside: for gradients that the doctor asks for."""
+    _suspended[0] += 1
+    try:
+        yield
+    finally:
+        _suspended[0] -= 1
+
+
+def _suspendable(hook: Any) -> Any:
+    return lambda gradient: None if _suspended[0] else hook(gradient)
 
 
 class _Reachable:

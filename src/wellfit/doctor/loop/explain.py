@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from wellfit.doctor.loop.criteria import Criterion, Matched, match, targets_of
+from wellfit.doctor.loop.criteria import Criterion, Matched, loss_of, match, targets_of
 from wellfit.doctor.loop.records import Forward, Step
 
 
@@ -87,7 +87,22 @@ def _matched(forward: Forward, criterion: Criterion | None) -> Matched | None:
     if len(arrived) != 1:
         return None
     index, v = arrived[0]
+    if forward.outputs[index].numel() == 1 and len(forward.outputs) > 1:  # the model returns its loss
+        return _own_loss(forward, index, v, criterion)
     return match(v, forward.outputs[index], targets_of(forward.batch), criterion)
+
+
+def _own_loss(forward: Forward, index: int, v: Tensor, criterion: Criterion | None) -> Matched | None:
+    """The loss that a model returns beside its outputs, if it is a criterion of them and nothing else."""
+    targets = targets_of(forward.batch)
+    loss = float(forward.outputs[index])
+    for other in forward.outputs:
+        if other.ndim and other.numel() > 1 and targets is not None:
+            for one in (criterion, None):
+                value = loss_of(one, other.float(), targets)
+                if value is not None and abs(float(value) - loss) <= 1e-5 * abs(loss):
+                    return Matched(float(v), loss)
+    return None
 
 
 def _candidates(step: Step, names: list[str], parts: list[dict[str, Tensor]]) -> list[list[float]]:

@@ -38,7 +38,8 @@ class Run:
     parts: SetUp
     watch: Watch
     forwards: list[Forward]
-    names: dict[int, str] = field(default_factory=dict)
+    result: Any = None
+    batches: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def ran(exam: Exam, which: str) -> Run:
@@ -60,10 +61,10 @@ def ran(exam: Exam, which: str) -> Run:
             watch.phase, watch.batch = loader.part, batch
         for loader in loaders.values():
             loader.begun, loader.read = begun, read
-        function = getattr(parts, which)
+        function, result = getattr(parts, which), None
         with watch:
             try:
-                call(function, parts_of(parts))
+                result = call(function, parts_of(parts))
             except Enough:
                 pass
             except NotExaminable:
@@ -72,7 +73,12 @@ def ran(exam: Exam, which: str) -> Run:
                 if not watch.forwards:
                     what = " ".join(f"{type(error).__name__}: {error}".split())[:160]
                     raise NotExaminable(f"{which} fails on a copy ({what})") from error
-    return Run(parts, watch, watch.forwards)
+    return Run(parts, watch, watch.forwards, result, {name: list(loader.slices()) for name, loader in loaders.items()})
+
+
+def validation(exam: Exam) -> Run:
+    """``validate``, run once on a model in train mode."""
+    return ran(exam, "validate")
 
 
 def noisy_norms(seen: Recalibration) -> list[tuple[str, float]]:

@@ -99,8 +99,7 @@ def acting(exam: Exam) -> Acting | None:
         if wd:
             found.optimizer[name] = wd
     optimizer = explained.step.optimizer
-    hooked = any(getattr(p, "_backward_hooks", None) or getattr(p, "_post_accumulate_grad_hooks", None)
-                 for p in exam.set_up.model.parameters())
+    hooked = any(getattr(p, "_post_accumulate_grad_hooks", None) for p in exam.set_up.model.parameters())
     odd = any(d.kind not in ("none", "l1", "l2", "elastic", "either") for n, d in explained.weights.items() if n in names)
     computed = any(hasattr(m, "parametrizations") for m in exam.set_up.model.modules())
     found.sure = (explained.trusted and found.scaled and not odd and not hooked and not computed and not explained.several_outputs
@@ -109,9 +108,10 @@ def acting(exam: Exam) -> Acting | None:
 
 
 def _scalar_output(explained: Explained) -> bool:
-    """The model returns its loss itself, which may hold anything."""
-    return any(f.outputs[i].numel() == 1 and f.batch is not None and v.count_nonzero() > 0
-               for f, _ in explained.step.contributions for i, v in f.arrived.items())
+    """The model returns a loss itself, and it is not just the criterion's: it may hold a penalty."""
+    return any(f.outputs[i].numel() == 1 and v.count_nonzero() > 0 and matched is None
+               for (f, _), matched in zip(explained.step.contributions, explained.matched, strict=True)
+               for i, v in f.arrived.items())
 
 
 def declared_l1_l2(declared: Mapping[str, Any]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from wellfit.doctor.loop.calling import Enough
+from wellfit.doctor.loop.copies import gradient_hooks_suspended
 from wellfit.doctor.loop.modes import moved_by_mode, takes_statistics
 from wellfit.doctor.loop.records import Forward, Grads, Recalibration, Step, Tap
 from wellfit.doctor.loop.replay import replayed
@@ -76,6 +77,7 @@ class Watch:
         self._sensitive: dict[int, list[nn.Module]] = {}
         self._last_call = 0
         self.recalibrations: list[Recalibration] = []
+        self.clips: dict[int, tuple[float, float]] = {}  # steps before -> bound and norm of the last clipping
 
     # ---- entering and leaving
 
@@ -197,7 +199,7 @@ class Watch:
                 self._seen_at = {n: p.detach().clone() for n, p in self.trained.items()}
             self.log.append(("backward", self.call))
         made.arrived[index] = v.detach().clone()
-        with self.looking_away():
+        with self.looking_away(), gradient_hooks_suspended():
             grads = torch.autograd.grad([out], list(self.trained.values()), [v], retain_graph=True, allow_unused=True)
         part = {n: g.detach().clone() for n, g in zip(self.trained, grads, strict=True) if g is not None}
         same = next((old for old in self._passed if old[0] is made), None)
@@ -280,6 +282,9 @@ class Watch:
                 return
             bound = frame.f_locals
             if name == "clip":
+                norms = [p.grad.detach().norm() for p in self.trained.values() if p.grad is not None]
+                size = float(torch.stack(norms).norm()) if norms else 0.0
+                self.clips[self.step_count] = (float(bound.get("max_norm", 0.0)), size)
                 self.log.append((name, float(bound.get("max_norm", bound.get("clip_value", 0.0)))))
             elif name == "schedule":
                 self.log.append((name, bound.get("self")))
