@@ -2,8 +2,9 @@
 """Do prescriptions hold? ``wf.diagnose(..., try_=True)`` on every table of DIR/manifest.json.
 
 For each table and seed: the verdict, the first prescription, and what it did on the test rows that nothing before had looked at:
-the metric before and after, and the gain with its 95% interval over rows crossed with seeds. A prescription *held* if the metric is not
-worse by more than one standard error of the gain; it *helped* if it is better. Where nothing is prescribed, nothing is changed.
+the metric before and after, and the gain with its 95% interval over rows crossed with seeds. A prescription *held* if the metric
+is not worse by more than one standard error of the gain; it *helped* if it is better. Where nothing is prescribed, nothing is
+changed.
 
 Every table is one line of a JSON lines file, and the same command goes on after an interruption.
 """

@@ -19,13 +19,15 @@ from wellfit.diagnosis.measures.label_noise import (
     forest_probabilities,
     label_quality,
     neighbour_labels,
+    neighbour_probabilities,
     residual_outliers,
+    stacked,
 )
 from wellfit.diagnosis.measures.learning_curve import LearningCurve, learning_curve
 from wellfit.diagnosis.signals import Signal
 from wellfit.diagnosis.study import Study
 
-_FOREST_ROWS, _SUSPECTS, _JUDGES = 20_000, 200, 3
+_FOREST_ROWS, _FEW_INPUTS, _SUSPECTS, _JUDGES = 20_000, 2000, 200, 3
 _SEEN = 0.01  # lower end of the share of wrong labels from which on it is no accident
 
 
@@ -102,11 +104,14 @@ def _label_noise(found: Study) -> Fault:
     labels = judge.scorer.y
     inputs = inputs_of(case, judge.rows) if len(judge.rows) <= _FOREST_ROWS else None
     others = [forest_probabilities(inputs, labels, seed=case.seed)] if inputs is not None else []
-    near = neighbour_labels(_standardized(inputs), labels, k=20) if inputs is not None and inputs.shape[1] <= 2000 else None
+    scaled = _standardized(inputs) if inputs is not None and inputs.shape[1] <= _FEW_INPUTS else None
+    near = neighbour_labels(scaled, labels, k=20) if scaled is not None else None
     noise = estimate_label_noise(labels, probabilities, *others, neighbours=near)
     # the lower end that most witnesses share: one weak witness that cannot tell does not acquit the labels
     low = float(np.median([noise.floor.low, *(w.low for w in noise.witnesses.values())]))
     noisy = noise.rate >= NOTICED and low >= _SEEN
+    # which rows they are is ranked best by a mixture of models of several kinds
+    ranked = stacked(labels, probabilities, *others, *([neighbour_probabilities(scaled, labels)] if scaled is not None else []))
     rate, high = noise.rate, max(noise.high, noise.rate)
     level: Level = "alarm" if noisy else "notice" if noise.answer == "unclear" and rate > NOTICED else "good"
     words = (f"{percent(rate)} of the labels seem wrong ({between(low, high)}): {percent(noise.floor.top_disagreement)} disagree "
@@ -115,7 +120,7 @@ def _label_noise(found: Study) -> Fault:
         min(rate, 0.5 * TOLERATED), 0.002, "the floor of disagreement")
     return Fault(Measurement("noise", "Label noise", rate, "share", words, (low, high), level), {"noise": signal},
                  {"label_noise": {"rate": rate, "ci": [low, high], "answer": "noisy" if noisy else noise.answer,
-                                  "suspects": _suspects(found, probabilities, labels) if noisy else []}})
+                                  "suspects": _suspects(found, ranked, labels) if noisy else []}})
 
 
 def _judges(found: Study) -> list[Outcome]:
