@@ -17,7 +17,7 @@ from wellfit.doctor.loop.modes import drops
 from wellfit.doctor.loop.watch import Watch
 from wellfit.doctor.set_up import SetUp
 
-SECONDS, EPOCHS = 12.0, 60
+SECONDS, EPOCHS = 8.0, 60
 
 
 @dataclass(frozen=True)
