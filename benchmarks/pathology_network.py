@@ -19,7 +19,7 @@ import wellfit as wf
 from wellfit.search.prepare import PreparedTable
 
 CURES = ("dropout after", "statistics without dropout")
-RATES, WIDTH, EPOCHS, BATCH, RATE = (0.5, 0.6, 0.7), 128, 60, 32, 1e-3
+RATES, WIDTH, EPOCHS, BATCH, RATE = (0.75, 0.7, 0.8), 128, 60, 32, 1e-3
 
 
 def network(inputs: int, outputs: int, rate: float, *, spoiled: bool) -> nn.Sequential:
