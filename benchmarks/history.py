@@ -23,6 +23,7 @@ shipped coefficients on all of them. Seconds per verdict are measured over whole
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import subprocess
@@ -31,21 +32,26 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, closed, environment, table, verdict, write_json
+from common import RESULTS, closed, cores, environment, table, verdict, write_json
 
+from wellfit.diagnosis.history.curves import curves_of
 from wellfit.diagnosis.history.features import NAMES, WITHOUT_TRAIN, shape_of
 from wellfit.diagnosis.history.model import LEAVES, apply
+from wellfit.diagnosis.history.rules import broken, uncertain
+from wellfit.diagnosis.history.series import History
 from wellfit.diagnosis.history.smooth import smooth
 
 PRIOR = {"fits_well": 0.25, "overfits": 0.25, "still_falling": 0.12, "rate_too_low": 0.1, "rate_too_high": 0.12, "plateau": 0.08,
          "over_regularized": 0.08}
 MODERATE = ("decay", "dropout", "l2")
 CAUSE = {"still_falling": "underfits", "rate_too_low": "underfits", "rate_too_high": "underfits", "plateau": "underfits"}
-TEST_ROWS = 140  # fewer are no truth
+TOO_SMALL = ("wine", "iris")  # fewer than 60 test rows are no truth
+SAID = 0.4  # probability from which "overfits" is said: between the base rate and one half
 YARDSTICK = 0.91  # F1 of overfit-or-not, arXiv 2401.10359
 LARGEST = 1e5
 COEFFICIENTS = Path(__file__).resolve().parents[1] / "src" / "wellfit" / "diagnosis" / "history" / "coefficients.json"
@@ -109,25 +115,34 @@ def truth(found: dict[str, float], last: float, guessing: float) -> tuple[str, b
 
 def cases(folder: Path, quantity: str) -> list[dict[str, Any]]:
     """Every history with its features and truth."""
+    with ProcessPoolExecutor(cores()) as pool:
+        parts = pool.map(cases_of, sorted(folder.glob("*.json")), itertools.repeat(quantity))
+        return [case for part in parts for case in part]
+
+
+def cases_of(path: Path, quantity: str) -> list[dict[str, Any]]:
+    """Those of one family of runs."""
     found: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("*.json")):
-        runs = json.loads(path.read_text())
-        first = runs[0]
-        if len(first["test_loss"]) < 2 or first["dataset"] in ("wine", "iris"):  # fewer than TEST_ROWS test rows
-            continue
-        classes = first["classes"]
-        guessing = 1.0 if first["task"] == "regression" else math.log(classes) if quantity == "loss" else 1 - 1 / classes
-        full = first["epochs"]
-        for end in (full, full // 2, max(8, full // 5)) if quantity == "loss" else (full,):
-            family = [Seen(run, quantity, end, 4) for run in runs]
-            for case in family:
-                if not case.usable:
-                    continue
-                cause, overfits, works = truth(gains(case, family), case.last, guessing)
-                shape = shape_of(np.arange(1, end + 1.0), case.train, case.validation, offset=0.0 if quantity == "loss" else 0.01)
-                found.append({"dataset": first["dataset"], "features": shape.features, "cause": cause, "overfits": overfits,
-                              "works": works, "gain": found_gain(case), "last": case.last, "guessing": guessing,
-                              "run": [case.width, case.rate, case.recipe, first["set_up"], first["optimizer"], end]})
+    runs = json.loads(path.read_text())
+    first = runs[0]
+    if len(first["test_loss"]) < 2 or first["dataset"] in TOO_SMALL:
+        return []
+    classes = first["classes"]
+    guessing = 1.0 if first["task"] == "regression" else math.log(classes) if quantity == "loss" else 1 - 1 / classes
+    full = first["epochs"]
+    for end in (full, full // 2, max(8, full // 5)) if quantity == "loss" else (full,):
+        family = [Seen(run, quantity, end, 4) for run in runs]
+        for case in family:
+            if not case.usable:
+                continue
+            cause, overfits, works = truth(gains(case, family), case.last, guessing)
+            shape = shape_of(np.arange(1, end + 1.0), case.train, case.validation, offset=0.0 if quantity == "loss" else 0.01)
+            given = History(tuple(np.arange(1, end + 1.0)), tuple(case.train), tuple(case.validation))
+            ruled = broken(given)
+            rule = ruled.detail if ruled else uncertain(given, curves_of(given))
+            found.append({"dataset": first["dataset"], "features": shape.features, "cause": cause, "overfits": overfits,
+                          "rule": rule, "works": works, "gain": found_gain(case), "last": case.last, "guessing": guessing,
+                          "run": [case.width, case.rate, case.recipe, first["set_up"], first["optimizer"], end]})
     return found
 
 
@@ -156,24 +171,37 @@ def fitted(found: Sequence[dict[str, Any]], names: Sequence[str], strength: floa
             "weights": model.coef_.round(4).tolist(), "intercepts": model.intercept_.round(4).tolist()}
 
 
+def fitted_overfitting(found: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """A logistic model of overfit-or-not."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.array([[case["features"][n] for n in names] for case in found])
+    mean, scale = x.mean(0), x.std(0) + 1e-6
+    model = LogisticRegression(max_iter=3000).fit(np.clip((x - mean) / scale, -4, 4), [case["overfits"] for case in found])
+    return {"features": list(names), "mean": mean.round(5).tolist(), "scale": scale.round(5).tolist(), "leaves": ["no", "yes"],
+            "weights": [[0.0] * len(names), model.coef_[0].round(4).tolist()],
+            "intercepts": [0.0, round(float(model.intercept_[0]), 4)]}
+
+
 def held_out(found: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, float]]:
-    """The probabilities of every case from a model fitted on the other data sets."""
+    """The probabilities of every case from models fitted on the other data sets; "overfitting" is that of overfit-or-not."""
     out: list[dict[str, float]] = [{}] * len(found)
     for dataset in sorted({case["dataset"] for case in found}):
-        model = fitted([c for c in found if c["dataset"] != dataset], names)
+        others = [c for c in found if c["dataset"] != dataset]
+        model, binary = fitted(others, names), fitted_overfitting(others, names)
         for i, case in enumerate(found):
             if case["dataset"] == dataset:
-                out[i] = apply(model, case["features"])
+                out[i] = {**apply(model, case["features"]), "overfitting": apply(binary, case["features"])["yes"]}
     return out
 
 
 def scores(found: list[dict[str, Any]], told: list[dict[str, float]]) -> dict[str, Any]:
     """F1, accuracies and calibration of held-out probabilities."""
     weight = weights_of(found)
+    said = np.array([p.pop("overfitting") for p in told]) >= SAID
     named = [max(p, key=lambda k: p[k]) for p in told]
-    causes = [_cause(p) for p in told]
+    causes = ["by rule" if c["rule"] else _cause(p) for c, p in zip(found, told)]
     true_causes = [CAUSE.get(c["cause"], c["cause"]) for c in found]
-    said = np.array([name == "overfits" for name in causes])
     is_so = np.array([c["overfits"] for c in found])
     clear = np.array([c["gain"] >= 0.1 if c["overfits"] else c["gain"] <= 0.025 for c in found])
     sure = np.array([max(_summed(p).values()) for p in told])
@@ -191,6 +219,7 @@ def scores(found: list[dict[str, Any]], told: list[dict[str, float]]) -> dict[st
             "overfit_f1": _f1(is_so, said), "overfit_f1_clear": _f1(is_so[clear], said[clear]), "clear_share": float(clear.mean()),
             "cause_accuracy": float(np.average(right, weights=weight)), "remedy_works": float(np.average(works, weights=weight)),
             "leaf_accuracy": float(np.average([a == c["cause"] for a, c in zip(named, found)], weights=weight)),
+            "decided_by_rule": dict(Counter(f"{c['rule'][:40]}, truth {c['cause']}" for c in found if c["rule"])),
             "calibration_error": error, "calibration": bins, "confusion": confusion}
 
 
@@ -234,18 +263,21 @@ def main() -> int:
     options = parser.parse_args()
     result: dict[str, Any] = {"environment": environment(), "prior": PRIOR}
     models: dict[str, Any] = {}
+    binary: dict[str, Any] = {}
     rows = []
     for kind, quantity in (("loss", "loss"), ("metric", "error")):
         found = cases(options.runs, quantity)
         print(f"{kind}: {len(found)} histories; causes {dict(Counter(c['cause'] for c in found))}", flush=True)
         for key, names in ((kind, NAMES), (f"{kind} without training", WITHOUT_TRAIN)):
             result[key] = measured = scores(found, held_out(found, names))
-            models[key] = fitted(found, names)
+            models[key], binary[key] = fitted(found, names), fitted_overfitting(found, names)
             rows.append([key, measured["cases"], measured["datasets"], *(f"{measured[k]:.3f}" for k in (
                 "overfit_f1", "overfit_f1_clear", "cause_accuracy", "remedy_works", "leaf_accuracy", "calibration_error"))])
     if options.write:
         COEFFICIENTS.write_text(json.dumps({"format": 1, "prior": PRIOR, "histories": result["loss"]["cases"],
-                                            "datasets": result["loss"]["datasets"], "models": models}) + "\n", encoding="utf-8")
+                                            "datasets": result["loss"]["datasets"], "models": models,
+                                            "overfitting": binary}) + "\n",
+                                encoding="utf-8")
     print(table(["curves", "histories", "data sets", "overfit F1", "F1, clear", "cause", "remedy works", "of 7", "calibration"],
                 rows))
     if COEFFICIENTS.exists():

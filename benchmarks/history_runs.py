@@ -37,7 +37,7 @@ from wellfit.population.network import NetworkSpec
 from wellfit.population.pool import Pool
 from wellfit.population.problem import Fold, Member, Objective, Problem
 
-BUNDLED = ("breast_cancer", "wine", "digits", "diabetes", "iris", "linnerud_weight")
+BUNDLED = ("breast_cancer", "wine", "digits", "diabetes", "iris", "made_regression")
 OPEN = ("credit_g", "arrhythmia", "phoneme", "kc1", "vehicle", "cnae_9", "shuttle", "car", "telco_churn", "mice_protein",
         "california_housing", "abalone", "concrete", "madelon", "adult")
 WIDTHS = (2, 24, 160)
@@ -84,7 +84,7 @@ def encoded(frame: pd.DataFrame, target: str, task: str) -> tuple[np.ndarray, np
 def bundled(name: str) -> tuple[np.ndarray, np.ndarray, int, str]:
     from sklearn import datasets
 
-    if name == "linnerud_weight":  # a made one: 20 numbers of which 4 count
+    if name == "made_regression":  # 20 numbers of which 4 count
         x, y = datasets.make_regression(3000, 20, n_informative=4, noise=60.0, random_state=0)
         task = "regression"
     else:

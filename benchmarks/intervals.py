@@ -5,7 +5,8 @@ Networks are trained on few rows of a large table, whose other rows give the tru
 times, and counts how often the interval holds the truth:
 
   gap, fixed test part   held-out less training error, 3 seeds, 40 and 200 test rows; truth: 10 seeds on thousands of rows
-  gap, cross-validated   5 folds of 80 rows, 2 seeds, rows paired; truth: the same networks on thousands of rows
+  gap, cross-validated   5 folds of 80 and of 400 rows, 2 seeds, rows paired; truth: thousands of rows, mean over
+                         samples
   error, plain, nested   the mean error of that cross-validation, without and with the pairs of folds (nested_interval)
   variance, bias         4 times two networks on halves of 160 rows, 300 test rows; truth: 40 networks on fresh rows
   calibration            300 test rows of one network; truth: thousands of rows
@@ -107,9 +108,10 @@ def fixed_part(t: Table, rng: np.random.Generator) -> None:
 
 
 def cross_validated(t: Table, rng: np.random.Generator) -> None:
-    n, count, seeds = 80, 5, 2
+    count, seeds = 5, 2
     pairs = list(itertools.combinations(range(count), 2))
-    for trial in range(t.repeats):
+    gaps: dict[tuple[int, str], list[tuple[Estimate, float]]] = defaultdict(list)
+    for trial, n in itertools.product(range(t.repeats), (80, 400)):
         rows = rng.permutation(t.rest)[:n]
         fold = np.arange(n) % count
         everything = np.concatenate([rows, t.judged])
@@ -122,14 +124,17 @@ def cross_validated(t: Table, rng: np.random.Generator) -> None:
             out = np.arange(count)[:, None] == fold
             own, held = np.where(out, np.nan, values[..., :n]), np.where(out, values[..., :n], np.nan)
             real = float(values[..., n:].mean())
-            found = generalization_gap(own, held, draws=300, seed=trial)
-            t.count(f"gap, cross-validated, {kind}", found, real - float(np.nanmean(own)))
+            gaps[n, kind].append((generalization_gap(own, held, draws=300, seed=trial), real - float(np.nanmean(own))))
             held_rows = np.nansum(held, axis=1)
-            t.count(f"error, plain, {kind}", paired_difference(held_rows, np.zeros_like(held_rows), draws=300, seed=trial), real)
+            plain = paired_difference(held_rows, np.zeros_like(held_rows), folds=count, draws=300, seed=trial)
+            t.count(f"error, plain, {n} rows, {kind}", plain, real)
             table_of_pairs = np.zeros((count, n))
             for (a, b), value in zip(pairs, t.rows(kind, double, everything), strict=True):
                 table_of_pairs[a, fold == b], table_of_pairs[b, fold == a] = value[:n][fold == b], value[:n][fold == a]
-            t.count(f"error, nested, {kind}", nested_interval(held_rows, table_of_pairs, fold), real)
+            t.count(f"error, nested, {n} rows, {kind}", nested_interval(held_rows, table_of_pairs, fold), real)
+    for (n, kind), found in gaps.items():  # rows are paired, so that the truth is the mean over samples of so many rows
+        for estimate, _ in found:
+            t.count(f"gap, cross-validated, {n} rows, {kind}", estimate, float(np.mean([real for _, real in found])))
 
 
 def halves(t: Table, rng: np.random.Generator) -> None:
@@ -153,6 +158,8 @@ def halves(t: Table, rng: np.random.Generator) -> None:
         shaped = predictions.reshape(4, 2, 300, -1)
         found = bias_variance(shaped if t.prepared.classes else shaped[..., 0], y[some], draws=300, seed=trial)
         t.count("variance, two halves", found.variance, variance)
+        one = bias_variance(shaped[:1] if t.prepared.classes else shaped[:1, ..., 0], y[some], draws=300, seed=trial)
+        t.count("variance, two halves once", one.variance, variance)
         t.count("bias and noise, two halves", found.bias, error - variance)
         t.hits[RATIO].append(found.variance.value / variance)
 

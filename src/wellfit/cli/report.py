@@ -18,7 +18,8 @@ wellfit report RUN
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run directory that wellfit tune wrote.", show_default=False)],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A directory that wellfit tune or wellfit diagnose wrote.",
+                                       show_default=False)],
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -72,7 +72,8 @@ def open_case(data: Any, target: str | None, *, recipe: Any = None, hidden: Sequ
         seed = known.pop("seed")
     asked = {"data": data, "target": target, "seed": seed, "task": None, "metric": None, "class_weights": None, "group": None,
              "time": None, "test": None, "drop": [], "encoding": "auto", "engine": "auto", "folds": None,
-             **{n: v for n, v in known.items() if v is not None}, **{n: v for n, v in of_data.items() if v is not None and v != []},
+             **{n: v for n, v in known.items() if v is not None},
+             **{n: v for n, v in of_data.items() if v is not None and not (isinstance(v, list) and not v)},
              "hidden": list(hidden) if hidden else known.get("hidden"), "activation": activation or known.get("activation"),
              "epochs": epochs or known.get("epochs"), "batch_size": batch_size or known.get("batch_size")}
     prepared, settings = opened(asked)

@@ -8,7 +8,7 @@ import numpy as np
 
 from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.measurement import Level, Measurement, between, percent
-from wellfit.diagnosis.measures.bias_variance import bias_variance
+from wellfit.diagnosis.measures.bias_variance import BiasVariance, bias_variance
 from wellfit.diagnosis.measures.gap import generalization_gap
 from wellfit.diagnosis.measures.memorization import memorization
 from wellfit.diagnosis.signals import Signals
@@ -21,9 +21,9 @@ def measurements(study: Study, signals: Signals) -> list[Measurement]:
     """All that the trainings say, the gap first."""
     found = [_gap(study)]
     found += [_gain(study, signals, *row) for row in _GAINS if row[0] in signals.found]
-    spread = _bias_variance(study)
-    if spread is not None:
-        found.append(spread)
+    variance = _bias_variance(study)
+    if variance is not None:
+        found.append(variance)
     memory = _memorization(study)
     if memory is not None:
         found.append(memory)
@@ -42,13 +42,16 @@ def _gap(study: Study) -> Measurement:
     place = np.searchsorted(here.rows, there.rows)
     learned = np.stack([scorer.rows(p[place]) for p in base.learned]) if len(study.laboratory.case.folds) > 1 else None
     held = np.stack([scorer.rows(p) for p in base.judged])
+    strata = scorer.y if scorer.classes else None
+    folds = len(laboratory.case.folds)
     if learned is not None and np.isfinite(learned).all():
-        estimate = generalization_gap(learned, held, statistic=scorer.errors, same_rows=True)
+        estimate = generalization_gap(learned, held, statistic=scorer.errors, same_rows=True, strata=strata, folds=folds)
     else:
         known = np.isfinite(base.learned[0]).all(axis=1)
         train = here.only(known).scorer
         estimate = generalization_gap(np.stack([train.rows(p[known]) for p in base.learned]), held, statistic=scorer.errors,
-                                      train_statistic=train.errors, same_rows=False)
+                                      train_statistic=train.errors, same_rows=False, strata=strata,
+                                      train_strata=train.y if train.classes else None)
     train_error, error = here.error(base.learned), there.error(base.judged)
     shown = [plain(scorer.score(e), 4) for e in (train_error, error)]
     level: Level = "alarm" if estimate.low > 0 and estimate.value > 0.3 * error else "notice" if estimate.low > 0 else "good"
@@ -84,20 +87,38 @@ def halves(study: Study) -> np.ndarray | None:
     return np.stack([o.judged[0] for o in both])[None] if len(both) == 2 else None
 
 
-def _bias_variance(study: Study) -> Measurement | None:
+def spread(study: Study) -> BiasVariance | None:
+    """Bias and variance of networks trained on half of the rows; numbers in units of their spread."""
     predictions = halves(study)
-    scorer = study.laboratory.contributions.scorer
+    judge = study.laboratory.contributions
+    scorer = judge.scorer
     if predictions is None or scorer.own is not None:
         return None
-    if scorer.classes == 0:
-        predictions = predictions[..., 0]
-    found = bias_variance(predictions, scorer.y)
-    share = found.variance.value / max(found.variance.value + found.bias.value, 1e-12)
+    if scorer.classes:
+        return bias_variance(predictions, scorer.y)
+    scale = judge.variance**0.5
+    return bias_variance(predictions[..., 0] / scale, scorer.y / scale)
+
+
+def _bias_variance(study: Study) -> Measurement | None:
+    found, scorer = spread(study), study.laboratory.contributions.scorer
+    if found is None:
+        return None
+    share = found.share.value
     what = "squared error" if scorer.classes == 0 else "log loss"
     level: Level = "alarm" if share > 0.5 else "notice" if share > 0.25 else "good"
     return Measurement("variance", "Variance", share, "share",
                        f"{percent(share)} of the {what} of networks trained on half of the rows comes from which half it was; the "
-                       f"rest is bias and noise.", None, level)
+                       f"rest is bias and noise.", (max(0.0, found.share.low), found.share.high), level)
+
+
+def parts(study: Study) -> dict[str, Any]:
+    """Bias and variance for diagnosis.json."""
+    found = spread(study)
+    if found is None:
+        return {}
+    return {"bias_variance": {"bias": found.bias.value, "variance": found.variance.value, "kind": found.kind,
+                              "share": found.share.to_dict()}}
 
 
 def _memorization(study: Study) -> Measurement | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import monotonic as _now
 from typing import Any
 
-from wellfit.core.errors import WellfitError
 from wellfit.core.recipe import Recipe
-from wellfit.diagnosis import describe, faults, leaks, soundness
+from wellfit.diagnosis import describe, faults, leaks, moved, soundness
+from wellfit.diagnosis.allowance import Allowance
 from wellfit.diagnosis.case import Case, open_case
 from wellfit.diagnosis.laboratory import Laboratory
 from wellfit.diagnosis.measurement import Measurement
@@ -19,7 +19,7 @@ from wellfit.diagnosis.prescription import Prescription, prescribe
 from wellfit.diagnosis.signals import Signals, training_signals
 from wellfit.diagnosis.study import Study, study
 from wellfit.diagnosis.trial import Trial, try_out
-from wellfit.diagnosis.verdict import Verdict, judge
+from wellfit.diagnosis.verdict import Verdict, judge, rules
 from wellfit.diagnosis.views import views
 from wellfit.population.pool import Pool
 from wellfit.search.rundir import command_line, to_json, write_atomically
@@ -97,7 +97,8 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
         recipe: regularization of the set-up: a :class:`~wellfit.Recipe`, or the path of a recipe.yaml.
         hidden, learning_rate, epochs, batch_size, activation: of the set-up; by default from the data's size, as ``wellfit tune``
             does.
-        budget: wall-clock time; what does not fit is left out, the least telling first.
+        budget: wall-clock time ("60s"), or work ("40c": trainings on all folds), with which a seed repeats a diagnosis exactly;
+            what does not fit is left out, the least telling first.
         out: where to write diagnosis.json and report.html; None: nowhere.
         seed: of the split, the start weights and all draws.
         task, metric, class_weights, group, time, test, drop: as in :func:`wellfit.tune`.
@@ -109,9 +110,7 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
         WellfitError: for anything wrong with the input.
     """
     begun = _now()
-    allowed = Budget.parse(budget).seconds
-    if allowed is None:
-        raise WellfitError("A diagnosis takes time, not a number of configurations.", received=repr(budget), expected="such as 60s")
+    allowed = Budget.parse(budget)
     tell: Callable[[str], None] = progress if callable(progress) else (lambda what: None)
     tell("reading the data")
     case = open_case(data, target, recipe=recipe, hidden=hidden, learning_rate=learning_rate, epochs=epochs,
@@ -121,10 +120,11 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
         laboratory = Laboratory(case, pool, tell)
         tell("looking for faults in the data")
         of_data = [*leaks.in_data(case), *soundness.in_set_up(case)]
-        end = begun + allowed * (1 - _TRIAL_SHARE * try_)
-        found = study(laboratory, end - _now())
+        allowance = Allowance(laboratory, trainings=allowed.configurations) if allowed.seconds is None else Allowance(
+            laboratory, begun + allowed.seconds * (1 - _TRIAL_SHARE * try_) - _now())
+        found = study(laboratory, allowance)
         signals = training_signals(found)
-        of_training = [*leaks.in_training(found), *faults.in_training(found)]
+        of_training = [*leaks.in_training(found), *moved.in_test_rows(found), *faults.in_training(found)]
         for fault in (*of_data, *of_training):
             for name, signal in fault.signals.items():
                 signals.put(name, signal)
@@ -163,10 +163,11 @@ def _mapping(case: Case, found: Study, signals: Signals, verdict: Verdict, measu
                    "rows": {"train": found.facts["rows"], "judged": len(case.judged), "test": len(prepared.split.test)}},
         "verdict": {"cause": verdict.cause, "title": verdict.title, "confidence": verdict.confidence,
                     "because": describe.because(verdict, measured), "probabilities": dict(verdict.probabilities)},
+        "advice": list(rules()["causes"][verdict.cause]["advice"]),
         "signals": {n: s.to_mapping() for n, s in signals.found.items()},
         "measurements": [m.to_mapping() for m in measured],
         "prescriptions": [p.to_mapping() for p in prescriptions],
-        "curves": describe.curves(found), **describe.scans(found),
+        "curves": describe.curves(found), **describe.scans(found), **describe.parts(found),
         "left_out": found.left_out,
         "cost": {"seconds": seconds, "trainings": found.laboratory.trainings}}
     if trial is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +19,15 @@ from wellfit.diagnosis.measures.label_noise import (
     forest_probabilities,
     label_quality,
     neighbour_labels,
+    neighbour_probabilities,
     residual_outliers,
+    stacked,
 )
 from wellfit.diagnosis.measures.learning_curve import LearningCurve, learning_curve
 from wellfit.diagnosis.signals import Signal
 from wellfit.diagnosis.study import Study
 
-_FOREST_ROWS, _SUSPECTS, _JUDGES = 20_000, 200, 3
+_FOREST_ROWS, _FEW_INPUTS, _SUSPECTS, _JUDGES = 20_000, 2000, 200, 3
 _SEEN = 0.01  # lower end of the share of wrong labels from which on it is no accident
 
 
@@ -50,8 +52,9 @@ def in_training(found: Study) -> list[Fault]:
 
 def _more_data(found: Study) -> Fault:
     """The learning curve over training size, carried on to twice as many rows."""
-    curve = _curve(found)
-    if curve is None:
+    judge = found.laboratory.contributions
+    curve, of_merit = _curve(found, judge.error), _curve(found, judge.merit)
+    if curve is None or of_merit is None:
         return Fault()
     rows = found.facts["rows"]
     share = curve.share
@@ -65,20 +68,19 @@ def _more_data(found: Study) -> Fault:
                                   "fit": {"n": ahead.tolist(), "error": middle.tolist(), "low": low.tolist(),
                                           "high": high.tolist()},
                                   "twice": curve.to_dict()}}
-    error = (curve.expected_gain.high - curve.expected_gain.low) / (2 * 1.96) / max(curve.errors[-1], 1e-12)
-    gain = curve.expected_gain.value / max(curve.errors[-1], 1e-12)
+    expected, today = of_merit.expected_gain, max(float(of_merit.errors[-1]), 1e-12)
+    gain, error = expected.value / today, (expected.high - expected.low) / (2 * 1.96) / today
     return Fault(Measurement("data", "What twice the data would gain", share.value, "share", words,
                              (share.low, share.high), level), {"data": Signal(gain, error, "the learning curve")}, details)
 
 
-def _curve(found: Study) -> LearningCurve | None:
-    judge = found.laboratory.contributions
-    sizes, errors = [found.facts["rows"]], [[judge.merit(p[None]) for p in found.base.judged[:1]]]
+def _curve(found: Study, of: Callable[[np.ndarray], float]) -> LearningCurve | None:
+    sizes, errors = [found.facts["rows"]], [[of(p[None]) for p in found.base.judged[:1]]]
     for share, variants in found.shares.items():
         outcomes = [o for v in variants if (o := found.outcome(v)) is not None and o.finite]
         if outcomes:
             sizes.append(round(found.facts["rows"] * share))
-            errors.append([judge.merit(o.judged[:1]) for o in outcomes])
+            errors.append([of(o.judged[:1]) for o in outcomes])
     if len(sizes) < 3:
         return None
     table = np.full((len(sizes), max(map(len, errors))), np.nan)
@@ -102,11 +104,14 @@ def _label_noise(found: Study) -> Fault:
     labels = judge.scorer.y
     inputs = inputs_of(case, judge.rows) if len(judge.rows) <= _FOREST_ROWS else None
     others = [forest_probabilities(inputs, labels, seed=case.seed)] if inputs is not None else []
-    near = neighbour_labels(_standardized(inputs), labels) if inputs is not None and inputs.shape[1] <= 2000 else None
+    scaled = _standardized(inputs) if inputs is not None and inputs.shape[1] <= _FEW_INPUTS else None
+    near = neighbour_labels(scaled, labels, k=20) if scaled is not None else None
     noise = estimate_label_noise(labels, probabilities, *others, neighbours=near)
     # the lower end that most witnesses share: one weak witness that cannot tell does not acquit the labels
     low = float(np.median([noise.floor.low, *(w.low for w in noise.witnesses.values())]))
     noisy = noise.rate >= NOTICED and low >= _SEEN
+    # which rows they are is ranked best by a mixture of models of several kinds
+    ranked = stacked(labels, probabilities, *others, *([neighbour_probabilities(scaled, labels)] if scaled is not None else []))
     rate, high = noise.rate, max(noise.high, noise.rate)
     level: Level = "alarm" if noisy else "notice" if noise.answer == "unclear" and rate > NOTICED else "good"
     words = (f"{percent(rate)} of the labels seem wrong ({between(low, high)}): {percent(noise.floor.top_disagreement)} disagree "
@@ -115,7 +120,7 @@ def _label_noise(found: Study) -> Fault:
         min(rate, 0.5 * TOLERATED), 0.002, "the floor of disagreement")
     return Fault(Measurement("noise", "Label noise", rate, "share", words, (low, high), level), {"noise": signal},
                  {"label_noise": {"rate": rate, "ci": [low, high], "answer": "noisy" if noisy else noise.answer,
-                                  "suspects": _suspects(found, probabilities, labels) if noisy else []}})
+                                  "suspects": _suspects(found, ranked, labels) if noisy else []}})
 
 
 def _judges(found: Study) -> list[Outcome]:

@@ -113,15 +113,6 @@ class Laboratory:
         """What they are expected to take."""
         return (self._unit or 0.0) * sum(self.cost(v, seeds) for v in variants)
 
-    def affordable(self, variants: Sequence[Variant], seconds: float) -> list[Variant]:
-        """The first ones (most important first) that fit into this time; at least one."""
-        kept: list[Variant] = []
-        for variant in variants:
-            if kept and self.seconds([*kept, variant]) > seconds:
-                break
-            kept.append(variant)
-        return kept
-
     # ---- training
 
     def train(self, variants: Sequence[Variant], seeds: Sequence[int] = (0,), *, tests: bool = False, weights: bool = False
@@ -206,7 +197,8 @@ class Laboratory:
         return max(1, round(self.case.settings.epochs / max(variant.share, 1e-9)))
 
     def _settings(self, hidden: tuple[int, ...] | None, epochs: int) -> Settings:
-        return replace(self.case.settings, epochs=epochs, **({"hidden": hidden} if hidden is not None else {}))
+        own = self.case.settings
+        return replace(own, epochs=epochs, hidden=own.hidden if hidden is None else hidden)
 
     def _folds(self, variant: Variant) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
         if variant.share >= 1:

@@ -80,8 +80,8 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
                      "the step size decides how far training gets in its epochs") for v in found.rates.values()]
         changes += [(v, f"{v.epochs} epochs", {"epochs": v.epochs}, "the training loss was still falling")
                     for v in found.lengths.values()]
-        changes += [(v, v.name, {"hidden": list(v.hidden or ())}, "more units can represent more") for h, v in found.widths.items()
-                    if sum(h) > sum(case.settings.hidden)]
+        changes += [(v, v.name, {"hidden": list(v.hidden or ())}, "more units can represent more")
+                    for v in (*found.widths.values(), *found.larger) if sum(v.hidden or ()) > sum(case.settings.hidden)]
         changes += [(v, v.name, {"recipe": v.recipe.to_mapping()}, "what is held back cannot be fitted") for v in found.lighter]
         for variant, title, added, why in changes:
             gain = found.gain(variant)
@@ -90,12 +90,12 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
                                         None, variant.hidden, variant.epochs))
     else:
         for rule in applicable(case, found.facts, [cause, "overfits"]):
-            variant = found.remedied[rule.id][1] if rule.id in found.remedied else None
-            gain = found.gain(variant) if variant is not None else None
+            tried = found.remedied[rule.id][1] if rule.id in found.remedied else None
+            gain = found.gain(tried) if tried is not None else None
             if gain is not None and gain.value <= _SURE_ENOUGH * gain.error:
                 continue  # it was tried, and gains nothing here
             out.append(Prescription(rule.id.replace("-", " "), rule.recipe(case.recipe), case.learning_rate * rule.learning_rate,
-                                    {n: dict(s) for n, s in rule.parts.items()}, rule.why, rule.evidence, variant, gain,
+                                    {n: dict(s) for n, s in rule.parts.items()}, rule.why, rule.evidence, tried, gain,
                                     rule.expected if gain is None else None))
     measured = sorted((p for p in out if p.gain is not None), key=lambda p: -(p.gain.value - p.gain.error if p.gain else 0.0))
     return [*measured, *(p for p in out if p.gain is None)][:_MOST]

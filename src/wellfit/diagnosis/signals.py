@@ -16,6 +16,7 @@ from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.laboratory import Variant
 from wellfit.diagnosis.study import Study
 
+_USUAL = 0.15        # how large a gain usually is
 _FITS_BETTER = 0.03  # of the merit: what the training rows have to gain before a change counts as one against underfitting
 
 
@@ -77,12 +78,13 @@ def training_signals(study: Study) -> Signals:
         signals.put("optimisation" if tamed else "broken", Signal(1.0, 0.0, tamed[0].name if tamed else "outputs not finite"))
         return signals
     signals.put("gap", _gap(study))
-    narrower, wider = [], []
+    narrower: list[Variant] = []
+    wider: list[Variant] = []
     for hidden, variant in study.widths.items():
         (narrower if sum(hidden) < sum(study.laboratory.case.settings.hidden) else wider).append(variant)
     steps = [*study.rates.values(), *study.lengths.values()]
     signals.put("optimisation", _best(study, steps, fits_better=True))
-    signals.put("capacity", _best(study, wider, fits_better=True))
+    signals.put("capacity", _best(study, [*wider, *study.larger], fits_better=True))
     signals.put("lighter", _best(study, study.lighter, fits_better=None))
     remedied = [v for _, v in study.remedied.values()]
     prescribed = _best(study, remedied, fits_better=None)
@@ -130,4 +132,6 @@ def _best(study: Study, variants: Iterable[Variant], fits_better: bool | None) -
     if not found:
         return Signal(0.0, 0.0, "")
     _, gain, variant = max(found, key=lambda f: f[0])
-    return Signal(gain.value, gain.error, variant.name)
+    # the best of several is flattered: it is drawn towards nothing as far as its error allows for luck
+    trust = _USUAL**2 / (_USUAL**2 + gain.error**2)
+    return Signal(trust * gain.value, trust**0.5 * gain.error, variant.name)

@@ -6,11 +6,11 @@ regularization. Those that gained most are trained with more seeds, because the 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wellfit.core.recipe import Recipe
+from wellfit.diagnosis.allowance import Allowance
 from wellfit.diagnosis.case import Case
 from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.laboratory import Laboratory, Outcome, Variant
@@ -23,8 +23,9 @@ RATE_FACTORS = (0.1, 10.0, 0.3, 3.0, 0.03, 30.0)
 SHARES = (0.5, 0.25, 0.125)
 _SEEDS = (0, 1, 2)
 _MORE = (1, 2)
-_LEAST_ROWS = 12           # of a part for the learning curve
+_LEAST_ROWS = 8            # of a part for the learning curve
 _NARROW, _WIDE, _WIDEST = 0.25, 4, 512
+_SMALL = 16                # a hidden layer of at most so many units may be what is too small
 _LONGER = 4
 _CONFIRMED = 2             # variants of a family that are trained again
 
@@ -36,6 +37,7 @@ class Study:
     Attributes:
         rates: factor on the learning rate -> variant.
         widths: hidden widths -> variant.
+        larger: a wider network with the first remedy: of a very small network, what it could become.
         lengths: factor on the epochs -> variant.
         lighter: variants with less regularization than the case.
         remedied: rule -> variant.
@@ -46,6 +48,7 @@ class Study:
     facts: Facts
     rates: dict[float, Variant] = field(default_factory=dict)
     widths: dict[tuple[int, ...], Variant] = field(default_factory=dict)
+    larger: list[Variant] = field(default_factory=list)
     lengths: dict[float, Variant] = field(default_factory=dict)
     lighter: list[Variant] = field(default_factory=list)
     remedied: dict[str, tuple[Remedy, Variant]] = field(default_factory=dict)
@@ -76,28 +79,19 @@ class Study:
         return self.laboratory.on_training.gain(self.base.learned, outcome.learned)
 
 
-def study(laboratory: Laboratory, seconds: float) -> Study:
-    """Train what fits into this time.
-
-    Args:
-        laboratory: of the case.
-        seconds: wall-clock time from now.
-    """
-    case, end = laboratory.case, time.monotonic() + seconds
-    found = Study(laboratory, facts_of(case))
+def study(laboratory: Laboratory, allowance: Allowance) -> Study:
+    """Train what the allowance pays for: the case in any case, and one remedy."""
+    found = Study(laboratory, facts_of(laboratory.case))
     base = laboratory.variant(AS_IS)
     outcome = laboratory.train([base], _SEEDS[:1], tests=True, weights=True)[AS_IS]
-    if outcome.finite:  # with one measured, the others can be planned
-        more = [s for s in _SEEDS[1:] if laboratory.seconds([base], 2) < 0.3 * (end - time.monotonic())]
-        if more:
-            laboratory.train([base], more, tests=True)
+    if outcome.finite and allowance.price([base], len(_SEEDS) - 1) < 0.3 * allowance.left:
+        laboratory.train([base], _SEEDS[1:], tests=True)
         found.noise = laboratory.contributions.seed_noise(outcome.judged)
     plan = _plan(found)
-    room = 0.75 * (end - time.monotonic())
-    chosen = laboratory.affordable(plan, room)
+    chosen = allowance.first(plan, 0.75, least=1)
     found.left_out = [v.name for v in plan[len(chosen):]]
     laboratory.train(chosen)
-    _confirm(found, end)
+    _confirm(found, allowance)
     return found
 
 
@@ -115,13 +109,18 @@ def _plan(found: Study) -> list[Variant]:
         found.lighter += [laboratory.variant(f"without {p.name}", recipe=case.recipe.without(p.name))
                           for p in case.recipe if len(case.recipe) > 1 and p.name not in _STRUCTURE]
     for share in SHARES:
-        if found.facts["rows"] * share < max(_LEAST_ROWS, 2 * found.facts["classes"]):
+        if found.facts["rows"] * share < max(_LEAST_ROWS, found.facts["classes"]):
             break
         parts = 2 if share > 0.25 else 1
         found.shares[share] = [laboratory.variant(f"{share:g} of the rows ({part + 1})", share=share, part=part)
                                for part in range(parts)]
     for hidden in _other_widths(case):
         found.widths[hidden] = laboratory.variant(f"widths {'-'.join(map(str, hidden))}", hidden=hidden)
+    if rules and case.settings.hidden and min(case.settings.hidden) <= _SMALL:
+        wide = (64, 64)
+        rule = next((r for r in rules if "dropout" in r.parts), rules[0])
+        found.larger = [laboratory.variant(f"widths 64-64 and {rule.id}", hidden=wide, recipe=rule.recipe(case.recipe),
+                                           learning_rate=min(case.learning_rate, 1e-3))]
     found.lengths = {float(_LONGER): laboratory.variant("four times as long", epochs=_LONGER * case.settings.epochs)}
     if isinstance(case.prepared.problem(case.settings, case.folds), Problem):
         found.shuffled = laboratory.variant("shuffled targets", shuffled=True)
@@ -131,8 +130,10 @@ def _plan(found: Study) -> list[Variant]:
     fewer = [v for s, vs in found.shares.items() if s < 0.5 for v in vs]
     narrower = [v for h, v in found.widths.items() if sum(h) < sum(case.settings.hidden)]
     wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
-    return [*remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *fewer, *rates[2:4], *remedied[2:4],
-            *narrower, *remedied[4:], *rates[4:], *found.lighter[1:], *([found.shuffled] if found.shuffled else []), *found.lengths.values()]
+    return [*remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *found.larger,
+            *fewer, *rates[2:4], *remedied[2:4],
+            *narrower, *remedied[4:], *rates[4:], *found.lighter[1:],
+            *([found.shuffled] if found.shuffled else []), *found.lengths.values()]
 
 
 _STRUCTURE = ("batch_norm", "skip_connections", "early_stopping", "ema", "swa")
@@ -154,16 +155,14 @@ def _other_widths(case: Case) -> list[tuple[int, ...]]:
     return [h for h in (narrow, wide) if h != hidden and (sum(h) < sum(hidden) or sum(h) >= 1.5 * sum(hidden))]
 
 
-def _confirm(found: Study, end: float) -> None:
+def _confirm(found: Study, allowance: Allowance) -> None:
     """The best of every family once more, with other seeds."""
-    laboratory = found.laboratory
     families: Sequence[Sequence[Variant]] = (
         list(found.rates.values()), [v for _, v in found.remedied.values()], found.lighter,
-        [*found.widths.values(), *found.lengths.values()])
+        [*found.widths.values(), *found.larger, *found.lengths.values()])
     again: list[Variant] = []
     for family in families:
         gains = [(g.value, v) for v in family if (g := found.gain(v)) is not None]
         again += [v for value, v in sorted(gains, key=lambda pair: -pair[0])[:_CONFIRMED] if value > 0]
-    again = [v for v in again if laboratory.seconds([v], len(_MORE)) < 0.5 * max(0.0, end - time.monotonic())]
-    if again and end > time.monotonic():
-        laboratory.train(laboratory.affordable(again, (end - time.monotonic()) / len(_MORE)), _MORE, tests=False)
+    if again := allowance.first(again, seeds=len(_MORE)):
+        found.laboratory.train(again, _MORE)

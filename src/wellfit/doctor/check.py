@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wellfit.core.errors import WellfitError
-from wellfit.data.reference import load_reference
+from wellfit.core.reference import load_reference
 from wellfit.doctor.registry import examine
 from wellfit.doctor.report import Place, Report
 from wellfit.doctor.set_up import SetUp

@@ -99,13 +99,14 @@ def unwrapped(set_up: SetUp) -> SetUp:
     def inside(model: nn.Module | None) -> nn.Module | None:
         while isinstance(model, nn.Module):
             wrapper = type(model).__name__
+            inner: Any = model
             if wrapper == "OptimizedModule":
-                model = model._orig_mod
+                model = inner._orig_mod
             elif wrapper in ("DataParallel", "DistributedDataParallel"):
-                model = model.module
+                model = inner.module
             else:
                 break
-        return model  # type: ignore[return-value]
+        return model
     model, averaged = inside(set_up.model), inside(set_up.averaged)
     return set_up if model is set_up.model and averaged is set_up.averaged else replace(
         set_up, model=model, averaged=averaged)  # type: ignore[arg-type]

@@ -148,7 +148,7 @@ def _sample(exam: Exam) -> Sample:
                 if part != "train_loader" or (seen := _as_trained(exam)) is None:
                     raise NotExaminable(f"the model does not run on a batch of {part} ({type(error).__name__}: {what})") from error
                 both = seen, both[1]
-            return Sample(*both, part)
+            return Sample(both[0], both[1], part)
         if (taken := time.monotonic() - began) > SECONDS:  # a large network is probed with fewer rows
             few = max(8, int(min(count, ROWS) * SECONDS / taken))
             both = rows_of(both, lambda t, few=few: t[:few], min(count, ROWS))  # type: ignore[misc]

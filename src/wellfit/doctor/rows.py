@@ -28,11 +28,11 @@ class Source:
     """Where a loader's rows come from.
 
     Attributes:
-        data: the data set below all subsets.
+        base: the data set below all subsets.
         indices: of its rows that the loader gives.
     """
 
-    data: Any
+    base: Any
     indices: np.ndarray
 
 
@@ -142,7 +142,7 @@ def _values(exam: Exam, part: str, loader: Any) -> Iterator[Any]:
             yield from (taken_apart(loader.dataset[int(i)], model)[0] for i in indices)
             return
         below = source(exam, part)
-        arrays = raw_arrays(below.data) if below is not None else []
+        arrays = raw_arrays(below.base) if below is not None else []
         if below is not None and arrays:
             yield from (arrays[0][int(i)] for i in below.indices)
             return
@@ -170,6 +170,11 @@ class Alike:
 
     Columns are first divided by their standard deviation over ``rows``. Two rows are alike when they are less than ``tolerance``
     standard deviations apart.
+
+    Attributes:
+        tolerance: in standard deviations of a column.
+        chance: probability that two rows are equal by chance, if columns were independent.
+        coarse: whether most columns have few values (codes, tokens, counts, rounded numbers), so that rows may be equal by nature.
     """
 
     def __init__(self, rows: Sequence[np.ndarray]):
@@ -182,6 +187,8 @@ class Alike:
         self.tolerance = 1e-3 if self._moving >= 8 else 1e-5 if self._moving >= 4 else 1e-7
         self._directions = np.random.default_rng(3).standard_normal((self._width, DIRECTIONS)) / math.sqrt(self._moving)
         self.chance = self._collision(some)
+        distinct = [len(np.unique(column)) for column in some.T[scale > 1e-12][:4096]]
+        self.coarse = bool(distinct) and float(np.median(distinct)) < 0.5 * len(some)
 
     def _padded(self, row: np.ndarray) -> np.ndarray:
         row = np.nan_to_num(row[:self._width], nan=-1e3)

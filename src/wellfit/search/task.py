@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wellfit.core.errors import WellfitError, nearest
-from wellfit.data.reference import load_reference
+from wellfit.core.reference import load_reference
 from wellfit.population.modules.problem import MakeOptimizer
 
 KINDS = ("rows", "images", "waveforms", "spectrograms", "tokens", "anything")

@@ -38,6 +38,12 @@ def probabilities(features: Mapping[str, float], kind: str) -> dict[str, float]:
     return apply(coefficients()["models"][key], features)
 
 
+def overfitting(features: Mapping[str, float], kind: str) -> float:
+    """The probability that stopping at the best epoch would have been better than the last one, whatever the main cause."""
+    key = kind if "gap_end" in features else f"{kind} without training"
+    return apply(coefficients()["overfitting"][key], features)["yes"]
+
+
 def apply(model: Mapping[str, Any], features: Mapping[str, float]) -> dict[str, float]:
     """softmax(W z + b) with z the standardized features, cut at 4 deviations."""
     raw = np.array([features[name] for name in model["features"]])

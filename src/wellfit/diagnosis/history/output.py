@@ -42,7 +42,8 @@ def as_diagnosis(verdict: HistoryVerdict) -> dict[str, Any]:
                     "because": " ".join(verdict.evidence[:2]), "probabilities": verdict.probabilities,
                     "others": [{"cause": cause, "score": p} for cause, p in verdict.probabilities.items()
                                if cause != verdict.cause and p >= 0.05]},
-        "advice": list(verdict.advice), "measurements": measurements(verdict), "when": verdict.when, "numbers": verdict.numbers}
+        "overfitting": verdict.overfitting, "advice": list(verdict.advice),
+        "measurements": measurements(verdict), "when": verdict.when, "numbers": verdict.numbers}
     if len(history):
         content["curves"] = history.as_curves()
     if verdict.cause == "overfits":

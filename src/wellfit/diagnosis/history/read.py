@@ -13,7 +13,7 @@ from typing import Any
 
 from wellfit.core.errors import WellfitError
 from wellfit.diagnosis.history.events import read_events
-from wellfit.diagnosis.history.series import EXPECTED, History, column, from_rows
+from wellfit.diagnosis.history.series import EXPECTED, HELD, TEST, TRAIN, History, column, from_rows
 
 ACCEPTED = ("a csv with a row per epoch (Keras CSVLogger, Lightning metrics.csv), a JSON of lists or rows (Hugging Face "
             "trainer_state.json), a TensorBoard event file, trials.jsonl of a wellfit run, or a folder with one of them")
@@ -237,7 +237,7 @@ def _from_events(paths: Sequence[Path], higher: bool | None) -> History:
     newest: dict[Path, list[Path]] = {}
     for path in paths:
         newest.setdefault(path.parent, []).append(path)
-    parts = {folder: column(f"{folder.name}/loss").part for folder in newest}
+    parts = {folder: column(f"{folder.name}/loss").part if folder.name.lower() in HELD | TRAIN | TEST else "" for folder in newest}
     if any(parts.values()):
         folders = [f for f in newest if parts[f]]
     else:

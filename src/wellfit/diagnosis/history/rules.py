@@ -15,7 +15,7 @@ from wellfit.diagnosis.history.smooth import smooth, thinned
 SHORTEST = 5
 """Fewer validated epochs than this say nothing about where a curve is going."""
 
-_STILL, _EXPLODED, _BETTER, _CONSTANT = 0.004, 1e4, 0.6, 0.12
+_STILL, _EXPLODED, _BETTER, _CONSTANT, _NOISE = 0.004, 1e4, 0.35, 0.12, 1.4
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,13 @@ def _no_movement(curves: Curves, values: np.ndarray) -> Broken | None:
     moved = abs(float(points[:part].mean() - points[-part:].mean())) / max(found.noise * math.sqrt(2 / part), 1e-12)
     extent = float(found.values.max() - found.values.min())
     if points.max() == points.min():
-        return Broken("no movement", 0.97, f"The {curves.name} has the same value at every epoch.",
+        # an accuracy stands still too where a network says the same of every row, for many reasons
+        sure = 0.97 if curves.kind == "loss" else 0.5
+        return Broken("no movement", sure, f"The {curves.name} has the same value at every epoch.",
                       "Nothing is learned: look for a learning rate of 0, frozen parameters, an optimizer built on other "
                       "parameters, a detached loss, or zero_grad() between backward() and step().")
     slow = extent < _STILL * level
-    if slow and moved < 4:
+    if slow and moved < 4 and curves.kind == "loss":
         said = (f"The training {curves.name} moves by {extent / level:.1%} of its level in {len(values)} epochs, no more than "
                 "its noise.")
         return Broken("no movement", 0.6, said,
@@ -121,12 +123,11 @@ def uncertain(history: History, curves: Curves | None) -> str:
         many = f"There are {count} validated epochs" if count != 1 else "There is one validated epoch"
         return f"{many}; fewer than {SHORTEST} say nothing about where a curve is going."
     _, points = thinned(curves.epochs, curves.validation)
-    found = smooth(points)
-    extent = float(found.values.max() - found.values.min())
-    error = found.noise / math.sqrt(max(1.0, count / 6))
-    level = float(np.median(np.abs(points)))
-    if found.noise > 0.15 * level and extent < 3 * error:
-        return (f"The validation {curves.name} jumps by {found.noise / max(level, 1e-12):.0%} of its level from epoch to epoch, "
+    noise, level = smooth(points).noise, float(np.median(np.abs(points)))
+    around = float(np.square(points - points.mean()).sum())
+    # von Neumann's ratio: 2 for values that do not hang together, near 0 for a curve
+    if len(points) >= 12 and noise > 0.1 * level and float(np.square(np.diff(points)).sum()) > _NOISE * around:
+        return (f"The validation {curves.name} jumps by {noise / max(level, 1e-12):.0%} of its level from epoch to epoch, "
                 "more than it changes over the whole training.")
     return ""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from wellfit.diagnosis.history.curves import Curves, curves_of
 from wellfit.diagnosis.history.features import Shape, shape_of
-from wellfit.diagnosis.history.model import PARENT, probabilities
+from wellfit.diagnosis.history.model import PARENT, overfitting, probabilities
 from wellfit.diagnosis.history.read import from_arrays, read_history
 from wellfit.diagnosis.history.rules import Broken, broken, hidden_training, uncertain
 from wellfit.diagnosis.history.sentences import advice, evidence, title
@@ -32,6 +32,7 @@ class HistoryVerdict:
         confidence: its probability. Of verdicts on clean curves with confidence p about a share p is right
             (``benchmarks/history.py``).
         probabilities: of every cause.
+        overfitting: the probability that the last epoch is worse than the best one by more than chance, whatever the main cause.
         detail: how it underfits ("train longer", "plateau high", "learning rate too low" or "too high"), or which way the set-up is
             broken; else empty.
         evidence: sentences, the one that matters most first.
@@ -54,6 +55,7 @@ class HistoryVerdict:
     history: History = field(default_factory=lambda: History(()))
     shape: Shape | None = None
     curves: Curves | None = None
+    overfitting: float | None = None
 
     @property
     def title(self) -> str:
@@ -115,7 +117,9 @@ def judged(history: History) -> HistoryVerdict:
     if reason or curves is None:
         return HistoryVerdict("cannot tell", 1.0, {"cannot tell": 1.0}, evidence=(reason,), history=history, curves=curves,
                               advice=("Log the loss on validation rows after every epoch.",) if curves is None else
-                              ("Train for more epochs, and validate on more rows.",))
+                              ("Validate on more rows, train for more epochs, and try a third of the learning rate: one that is "
+                               "too high is the commonest reason for curves that jump.",) if "jumps" in reason else
+                              ("Train for more epochs.",))
     shape = shape_of(curves.epochs, curves.train, curves.validation, offset=curves.offset)
     told = probabilities(shape.features, curves.kind)
     told = _tempered(told, len(curves.epochs))
@@ -133,7 +137,8 @@ def judged(history: History) -> HistoryVerdict:
     if cause == "overfits":
         when.update(began=when["best"], began_low=when["best_low"], began_high=when["best_high"])
     found = HistoryVerdict(cause, summed[cause], dict(sorted(summed.items(), key=lambda item: -item[1])), DETAILS.get(leaf, ""),
-                           when=when, numbers=numbers, history=history, shape=shape, curves=curves)
+                           when=when, numbers=numbers, history=history, shape=shape, curves=curves,
+                           overfitting=overfitting(shape.features, curves.kind))
     return replace(found, evidence=evidence(found, bool(shown)), advice=advice(found, bool(shown)))
 
 

@@ -13,7 +13,7 @@ Values = Callable[[np.ndarray | None], np.ndarray]
 
 
 def paired_difference(rows_a: np.ndarray, rows_b: np.ndarray, *, statistic: Statistic = means, strata: np.ndarray | None = None,
-                      groups: np.ndarray | None = None, draws: int = 1000, seed: int = 0) -> Estimate:
+                      groups: np.ndarray | None = None, folds: int | None = None, draws: int = 1000, seed: int = 0) -> Estimate:
     """T(a) - T(b) of two set-ups on the same rows, with a 95% interval over rows crossed with seeds.
 
     With T_s the difference of seed s: value = mean_s T_s, variance = V_rows + max(0, V_seeds - V_both), where V_rows is the
@@ -28,6 +28,9 @@ def paired_difference(rows_a: np.ndarray, rows_b: np.ndarray, *, statistic: Stat
             and RMSE.
         strata: (n,) labels to draw rows within (the class, for balanced accuracy).
         groups: (n,) labels of rows that belong together; whole groups are drawn.
+        folds: F where the rows were judged by F networks of a cross-validation (of (S, F, n) it is known): these learned from
+            the same rows, so V_rows is taken F / (F - 1) times. On few rows that is still a little short
+            (:func:`nested_interval`; Nadeau and Bengio 2003 go to 1 + F / (F - 1)).
         draws: bootstrap samples; fewer for many rows.
 
     Shapes: as above; the result is one number.
@@ -40,6 +43,7 @@ def paired_difference(rows_a: np.ndarray, rows_b: np.ndarray, *, statistic: Stat
     >>> found.low < 1 < found.high and found.excludes(0)
     True
     """
+    widen = _widening(folds, rows_a)
     a, b = seeds_by_rows(rows_a, "rows_a"), seeds_by_rows(rows_b, "rows_b")
     if a.shape[1] != b.shape[1]:
         raise WellfitError("The two set-ups were not judged on the same rows.", received=f"{a.shape[1]} and {b.shape[1]} rows",
@@ -48,11 +52,13 @@ def paired_difference(rows_a: np.ndarray, rows_b: np.ndarray, *, statistic: Stat
     floor = _one_flip(statistic, a, strata) if _binary(a) and _binary(b) else 0.0
     units = a.shape[1] if groups is None else len(np.unique(groups))
     if len(a) == len(b):
-        return crossed(statistic(a, None)[0] - statistic(b, None)[0], statistic(a, counts) - statistic(b, counts), units, floor)
+        return crossed(statistic(a, None)[0] - statistic(b, None)[0], statistic(a, counts) - statistic(b, counts), units, floor,
+                       widen=widen)
     # seeds that are not paired: their scatters add up, the rows stay paired
     drawn_a, drawn_b = statistic(a, counts), statistic(b, counts)
     value = float(statistic(a, None).mean() - statistic(b, None).mean())
-    parts = [_row_part(drawn_a.mean(axis=1) - drawn_b.mean(axis=1), units, floor),
+    rows, noise = _row_part(drawn_a.mean(axis=1) - drawn_b.mean(axis=1), units, floor)
+    parts = [(widen * rows, widen**2 * noise),
              _seed_part(statistic(a, None)[0], drawn_a), _seed_part(statistic(b, None)[0], drawn_b)]
     return _summed(value, parts)
 
@@ -60,7 +66,8 @@ def paired_difference(rows_a: np.ndarray, rows_b: np.ndarray, *, statistic: Stat
 def generalization_gap(train: np.ndarray, held_out: np.ndarray, *, statistic: Statistic = means,
                        train_statistic: Statistic | None = None, same_rows: bool | None = None, strata: np.ndarray | None = None,
                        train_strata: np.ndarray | None = None, groups: np.ndarray | None = None,
-                       train_groups: np.ndarray | None = None, draws: int = 1000, seed: int = 0) -> Estimate:
+                       train_groups: np.ndarray | None = None, folds: int | None = None, draws: int = 1000,
+                       seed: int = 0) -> Estimate:
     """Held-out error less training error, T(held out) - T(train), with a 95% interval over rows crossed with seeds.
 
     In a cross-validation every row is held out once and trained on otherwise: the gap is then a paired difference over the same
@@ -73,7 +80,7 @@ def generalization_gap(train: np.ndarray, held_out: np.ndarray, *, statistic: St
         statistic, train_statistic: see :func:`paired_difference`; the latter for training rows with targets of their own
             (``Scorer.errors`` of their scorer), by default the same.
         same_rows: whether column i of both is the same row; None: where both have as many rows and three axes.
-        strata, train_strata, groups, train_groups: of the rows, see :func:`paired_difference`.
+        strata, train_strata, groups, train_groups, folds: see :func:`paired_difference`.
 
     >>> rng = np.random.default_rng(0)
     >>> print(generalization_gap(rng.exponential(0.2, (3, 400)), rng.exponential(0.5, (3, 200))).excludes(0))
@@ -82,7 +89,8 @@ def generalization_gap(train: np.ndarray, held_out: np.ndarray, *, statistic: St
     if same_rows is None:
         same_rows = np.ndim(train) == np.ndim(held_out) == 3 and np.shape(train)[-1] == np.shape(held_out)[-1]
     if same_rows:
-        return paired_difference(held_out, train, statistic=statistic, strata=strata, groups=groups, draws=draws, seed=seed)
+        return paired_difference(held_out, train, statistic=statistic, strata=strata, groups=groups, folds=folds, draws=draws,
+                                 seed=seed)
     a, b = seeds_by_rows(held_out, "held_out"), seeds_by_rows(train, "train")
     if len(a) != len(b):
         raise WellfitError("Training and held-out rows come from different seeds.", received=f"{len(b)} and {len(a)} seeds",
@@ -93,7 +101,7 @@ def generalization_gap(train: np.ndarray, held_out: np.ndarray, *, statistic: St
     counts_b = _drawn(b.shape[1], len(counts_a), seed + 1, train_strata, train_groups, exactly=True)
     floor = (_one_flip(statistic, a, strata) if _binary(a) else 0.0) + (_one_flip(other, b, train_strata) if _binary(b) else 0.0)
     units = a.shape[1] if groups is None else len(np.unique(groups))
-    return crossed(here, statistic(a, counts_a) - other(b, counts_b), units, floor)
+    return crossed(here, statistic(a, counts_a) - other(b, counts_b), units, floor, widen=_widening(folds, held_out))
 
 
 def nested_interval(held_out: np.ndarray, pairs: np.ndarray, folds: np.ndarray) -> Estimate:
@@ -138,16 +146,25 @@ def _drawn(n: int, draws: int, seed: int, strata: np.ndarray | None, groups: np.
     return resample(n, draws if exactly else affordable(draws, n), np.random.default_rng(seed), strata=strata, groups=groups)
 
 
+def _widening(folds: int | None, rows: np.ndarray) -> float:
+    """Factor on the variance over rows, for networks of a cross-validation that share them."""
+    count = folds if folds is not None else np.shape(rows)[1] if np.ndim(rows) == 3 else 1
+    return count / (count - 1) if count > 1 else 1.0
+
+
 Part = tuple[float, float]
 """A variance, and the variance of that estimate."""
 
 
-def crossed(here: np.ndarray, drawn: np.ndarray, units: int, floor: float = 0.0) -> Estimate:
+def crossed(here: np.ndarray, drawn: np.ndarray, units: int, floor: float = 0.0, *, widen: float = 1.0, overlap: float = 0.0,
+            alone: float = 0.0) -> Estimate:
     """The mean over seeds of values (S,), with an interval from those of bootstrap samples of ``units`` rows or groups, (b, S).
 
-    ``floor``: least variance over rows.
+    ``floor``: least variance over rows; ``widen``: factor on it; ``overlap``: how much of a seed's variance does not average out,
+    because repetitions share rows; ``alone``: sd over seeds that is assumed of a single one.
     """
-    return _summed(float(here.mean()), [_row_part(drawn.mean(axis=1), units, floor), _seed_part(here, drawn)])
+    rows, noise = _row_part(drawn.mean(axis=1), units, floor)
+    return _summed(float(here.mean()), [(widen * rows, widen**2 * noise), _seed_part(here, drawn, overlap, alone)])
 
 
 def _row_part(drawn: np.ndarray, units: int, floor: float) -> Part:
@@ -156,14 +173,14 @@ def _row_part(drawn: np.ndarray, units: int, floor: float) -> Part:
     return variance, 2 * variance**2 / max(units - 1, 1)
 
 
-def _seed_part(here: np.ndarray, drawn: np.ndarray) -> Part:
+def _seed_part(here: np.ndarray, drawn: np.ndarray, overlap: float = 0.0, alone: float = 0.0) -> Part:
     """Variance that seeds add to their mean, beyond what rows explain."""
     seeds = len(here)
     if seeds < 2:
-        return 0.0, 0.0
+        return alone**2, alone**4 / 2  # four degrees of freedom
     own = drawn - drawn.mean(axis=1, keepdims=True)
     shared = float(own.var(axis=0, ddof=1).mean()) / (seeds - 1)
-    scatter = float(here.var(ddof=1)) / seeds
+    scatter = float(here.var(ddof=1)) * (1 / seeds + overlap)
     return max(0.0, scatter - shared), 2 * scatter**2 / (seeds - 1)
 
 

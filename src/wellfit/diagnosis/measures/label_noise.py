@@ -236,6 +236,18 @@ def neighbour_labels(inputs: np.ndarray, labels: np.ndarray, *, k: int = 10) -> 
     return np.asarray(labels)[near]
 
 
+def neighbour_probabilities(inputs: np.ndarray, labels: np.ndarray, *, k: int = 20) -> np.ndarray:
+    """(n, C): label shares of each row's k nearest other rows, nearer ones weighing more: 1 / (r + 0.3 · median r_1)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    labels = np.asarray(labels)
+    distance, near = NearestNeighbors(n_neighbors=min(k, len(labels) - 1)).fit(inputs).kneighbors(None)
+    weight = 1 / (distance + 0.3 * float(np.median(distance[:, 0])) + 1e-9)
+    classes = int(labels.max()) + 1
+    shares = np.stack([(weight * (labels[near] == c)).sum(axis=1) for c in range(classes)], axis=1)
+    return np.asarray(0.99 * shares / weight.sum(axis=1, keepdims=True) + 0.01 / classes)
+
+
 @dataclass(frozen=True)
 class Residuals:
     """Outliers of a regression's out-of-fold residuals.

@@ -30,7 +30,7 @@ class TimeOrder:
     def sentence(self) -> str:
         f = self.flattery
         return (f"Rows have an order in time ({self.column!r}). Held out at random the error is {f.random:.3f}, predicting later "
-                f"rows from earlier ones it is {f.honest:.3f} (higher by {f.difference:.3f}, 95% interval {f.low:.3f} to {f.high:.3f}).")
+                f"rows from earlier ones {f.honest:.3f} (higher by {f.difference:.3f}, 95% interval {f.low:.3f} to {f.high:.3f}).")
 
 
 def time_order(inputs: np.ndarray, y: np.ndarray, times: np.ndarray, *, regression: bool, column: str = "time",

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wellfit.doctor.batches import call, call_with_parts
-from wellfit.doctor.exam import Exam, NotExaminable
+from wellfit.doctor.exam import LOADERS, Exam, NotExaminable
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.set_up import SetUp
 
 FIX = """torch.optim.swa_utils.update_bn(train_loader, averaged)  # after the last epoch, with dropout off:
 # averaged.eval(); [m.train() for m in averaged.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)] first"""
+
+
+SECONDS = 5.0
 
 
 @check("averaged-weights-with-live-batch-norm", severity="warning", evidence="probe", needs=("averaged",),
@@ -35,8 +40,11 @@ def averaged_with_live_batch_norm(exam: Exam) -> Iterator[Observed]:
     how = "train_step" if _trained(exam, parts) else "update_parameters" if _averaged_once(exam, parts) else ""
     if not how and not shared:
         raise NotExaminable("neither train_step nor a method of averaged was seen to move the averaged weights")
-    if parts.fit is not None and parts.finalize is None:
-        raise NotExaminable("fit may recompute the averaged model's statistics")
+    if parts.fit is not None and parts.finalize is None and not shared:
+        parts, how = _fitted(exam), "fit"
+        model, averaged = parts.model, parts.averaged
+        if averaged is None:
+            return
     after, live = _statistics(averaged), _statistics(model)
     if parts.finalize is not None:
         with contextlib.suppress(NotExaminable):
@@ -84,6 +92,29 @@ def _trained(exam: Exam, parts: SetUp) -> bool:
     for step in range(3):
         call_with_parts(parts.train_step, parts, batch=exam.batch(), step=step)
     return any(not torch.equal(a, b) for a, b in zip(before, _weights(parts.averaged)))
+
+
+class _TooLong(BaseException):
+    """Ends a fit that takes too long; no ``except Exception`` of the user's holds it up."""
+
+
+def _fitted(exam: Exam) -> SetUp:
+    """Copies after ``fit`` on the first batches of each loader, for one epoch where it asks how many."""
+    parts = exam.fresh()
+    few = {part: exam.batches(part, 3) for part in LOADERS if getattr(exam.set_up, part) is not None}
+    began = time.monotonic()
+
+    def look(*_: Any) -> None:
+        if time.monotonic() - began > SECONDS:
+            raise _TooLong
+    handle = parts.model.register_forward_pre_hook(look)
+    try:
+        call_with_parts(parts.fit, parts, epochs=2, **few)  # type: ignore[arg-type]
+    except _TooLong:
+        raise NotExaminable("fit takes too long to see whether it recomputes the averaged model's statistics") from None
+    finally:
+        handle.remove()
+    return parts
 
 
 def _averaged_once(exam: Exam, parts: SetUp) -> bool:

@@ -27,9 +27,8 @@ def row_dependence(exam: Exam) -> float:
     model = exam.model(train=False)
     half = count // 2
 
-    def ends(t: Tensor) -> Tensor:  # the second half reversed and, where it is numbers, moved
-        tail = t[half:].flip(0)
-        return torch.cat([t[:half], 3 * tail + 1 if t.is_floating_point() else tail[:1].expand_as(tail)])
+    def ends(t: Tensor) -> Tensor:  # the second half is its first row, again and again: values that the model knows
+        return torch.cat([t[:half], t[half:half + 1].expand_as(t[half:])])
     with random_state_kept(0):
         plain = exam.output(model, sample.inputs)
     with random_state_kept(0):
@@ -51,8 +50,7 @@ def _batch_is_second(exam: Exam, model: nn.Module) -> bool:
     def ends(t: Tensor) -> Tensor:
         if t.dim() < 2 or t.shape[1] != width:
             return t
-        tail = t[:, half:].flip(1)
-        return torch.cat([t[:, :half], 3 * tail + 1 if t.is_floating_point() else tail[:, :1].expand_as(tail)], 1)
+        return torch.cat([t[:, :half], t[:, half:half + 1].expand_as(t[:, half:])], 1)
     with random_state_kept(0):
         plain = exam.output(model, inputs)
     with random_state_kept(0):

@@ -35,15 +35,15 @@ def parameter_not_optimized(exam: Exam) -> Iterator[Observed]:
     if isinstance(criterion, nn.Module):
         known |= {id(p) for p in criterion.parameters()}
     strangers = [p for g in optimizer.param_groups for p in g["params"] if id(p) not in known]  # type: ignore[union-attr]
-    shapes = Counter(tuple(p.shape) for p in strangers)
-    replaced = [r for r in left if shapes[tuple(r.parameter.shape)]]
+    shapes = Counter(tuple(p.shape[1:]) for p in strangers)  # a new head may have other classes
+    replaced = [r for r in left if shapes[tuple(r.parameter.shape[1:])]]
     count = sum(r.parameter.numel() for r in left)
     fix = ("optimizer.add_param_group({\"params\": [p for n, p in model.named_parameters() if n in "
            f"{[r.name for r in left[:6]]!r}]}})\n# or, if they are meant to stay as they are: parameter.requires_grad_(False)")
-    if strangers and replaced:
+    if strangers and len(replaced) == len(left):
         yield Observed(named([r.name for r in left], 3),
                        f"{len(left)} trainable parameters ({count} numbers) are in no group, while the optimizer holds "
-                       f"{len(strangers)} that are not the model's ({len(replaced)} of them of the same shapes): it was made for "
+                       f"{len(strangers)} that are not the model's, for inputs of the same sizes: it was made for "
                        "other tensors", "# make the optimizer after the last change to the model\n"
                        f"optimizer = torch.optim.{type(optimizer).__name__}(model.parameters(), ...)", "error")
         return

@@ -19,6 +19,8 @@ from wellfit.doctor.roles import Role, decay_of, roles
 TOO_WEAK = 1e-4
 """Σlr·λ below which decay takes less than a ten-thousandth off the weights in the whole training."""
 SLIGHT = 1e-3
+NOTABLE = 5.0
+"""Σlr·λ above which decay is worth a remark; above five times that it is more than any schedule needs."""
 FORGETS = 0.1
 """Epochs after which decay has forgotten what was learned, that are certainly too few."""
 SOURCE = ("Loshchilov & Hutter (2019), arXiv:1711.05101, B.1; Wang & Aitchison (2024), How to set AdamW's weight decay, "
@@ -150,10 +152,10 @@ def decay_too_strong(exam: Exam) -> Iterator[Observed]:
             bound = 1 / budget.decay
             strong = strong or (budget.total > 3 and bound < 3 * largest)
             said += f"; steps of size lr hold no weight above 1/λ = {bound:.2g} (largest now: {largest:.2g})"
-        if strong:
+        if strong or budget.total > NOTABLE:
             yield Observed(f"optimizer.param_groups[{budget.group}]", said,
-                           f"optimizer.param_groups[{budget.group}][\"weight_decay\"] = {_round(budget.decay / budget.total)}  # "
-                           "Σlr·λ ≈ 1; up to 5 for small data")
+                           f"optimizer.param_groups[{budget.group}][\"weight_decay\"] = {_round(budget.decay / budget.total)}"
+                           "  # Σlr·λ ≈ 1", "warning" if strong or budget.total > 5 * NOTABLE else "note")
 
 
 def _adaptive(exam: Exam, number: int) -> bool:

@@ -1,0 +1,1 @@
+"""What the functions of a training do, found by running copies of them under observation."""
