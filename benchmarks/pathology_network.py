@@ -1,8 +1,8 @@
 """Dropout before batch norm, in a network of one's own.
 
 In training, dropout adds variance to what enters the normalisation, which keeps it as its running variance; in evaluation dropout
-is off, and the normalisation divides by a variance that its inputs no longer have (Li, Chen, Hu & Yang 2019). The cure is the same
-dropout after the last normalisation.
+is off, and the normalisation divides by a variance that its inputs no longer have (Li, Chen, Hu & Yang 2019). There are two cures:
+the same dropout after the last normalisation, and the very same weights with statistics of the training rows taken without dropout.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import nn
 import wellfit as wf
 from wellfit.search.prepare import PreparedTable
 
-RATES, WIDTH, EPOCHS, BATCH, RATE = (0.5, 0.6, 0.7), 128, 60, 32, 1e-3
+CURES = ("dropout after", "statistics without dropout")
+RATES, WIDTH, EPOCHS, BATCH, RATE = (0.75, 0.7, 0.8), 128, 60, 32, 1e-3
 
 
 def network(inputs: int, outputs: int, rate: float, *, spoiled: bool) -> nn.Sequential:
@@ -45,15 +46,20 @@ def task_of(rows: pd.DataFrame, seed: int, name: str) -> wf.Task:
 
 
 def judged(rows: pd.DataFrame, hidden: pd.DataFrame, seed: int) -> dict[str, Rows]:
-    """The spoiled and the cured network, trained on the same rows and judged on the hidden ones."""
+    """The spoiled and the cured networks (see :data:`CURES`), trained on the same rows and judged on the hidden ones."""
     prepared = prepared_for(rows, hidden)
     judge = _Judge(prepared, prepared.split.test, None)
-    return {name: judge([_outputs(prepared, RATES[seed % 3], spoiled, start) for start in range(TRAINED)])
-            for name, spoiled in (("given", True), ("dropout after", False))}
+    spoiled = [_trained(prepared, RATES[seed % 3], True, start) for start in range(TRAINED)]
+    cured = [_trained(prepared, RATES[seed % 3], False, start) for start in range(TRAINED)]
+    given = judge([_outputs(m, prepared) for m in spoiled])
+    for model in spoiled:
+        _take_statistics(model, torch.from_numpy(prepared.inputs[prepared.split.development]))
+    return {"given": given, CURES[0]: judge([_outputs(m, prepared) for m in cured]),
+            CURES[1]: judge([_outputs(m, prepared) for m in spoiled])}
 
 
-def _outputs(prepared: PreparedTable, rate: float, spoiled: bool, start: int) -> np.ndarray:
-    learned, test = prepared.split.development, prepared.split.test
+def _trained(prepared: PreparedTable, rate: float, spoiled: bool, start: int) -> nn.Sequential:
+    learned = prepared.split.development
     inputs, targets = torch.from_numpy(prepared.inputs), torch.from_numpy(prepared.targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start)
@@ -71,6 +77,20 @@ def _outputs(prepared: PreparedTable, rate: float, spoiled: bool, start: int) ->
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-    model.eval()
+    return model.eval()
+
+
+def _take_statistics(model: nn.Sequential, inputs: torch.Tensor) -> None:
+    """Running means and variances of all training rows at once, with dropout off."""
+    for module in model:
+        if isinstance(module, nn.BatchNorm1d):
+            module.momentum = 1.0
+            module.train()
+            with torch.no_grad():
+                model(inputs)
+            module.eval()  # one after the other: what enters the next depends on it
+
+
+def _outputs(model: nn.Sequential, prepared: PreparedTable) -> np.ndarray:
     with torch.no_grad():
-        return model(inputs[torch.from_numpy(test)]).numpy()  # type: ignore[no-any-return]
+        return model(torch.from_numpy(prepared.inputs[prepared.split.test])).numpy()  # type: ignore[no-any-return]

@@ -151,7 +151,10 @@ def test_the_spoiled_network_has_dropout_before_its_norms() -> None:
     assert all(names[i - 1] == "Dropout" for i, n in enumerate(names) if n == "BatchNorm1d")
     cured = [type(m).__name__ for m in network.network(5, 3, 0.5, spoiled=False)]
     assert cured.count("Dropout") == 1 and cured.index("Dropout") > max(i for i, n in enumerate(cured) if n == "BatchNorm1d")
-    assert network.network(5, 3, 0.5, spoiled=True)(torch.zeros(4, 5)).shape == (4, 3)
+    model = network.network(5, 3, 0.5, spoiled=True).eval()
+    assert model(torch.zeros(4, 5)).shape == (4, 3)
+    network._take_statistics(model, torch.randn(64, 5, generator=torch.Generator().manual_seed(0)))
+    assert not any(m.training for m in model) and model[3].running_mean.abs().sum() > 0
 
 
 # ---- truth
