@@ -27,6 +27,7 @@ def cause(**values: float) -> str:
     ({"gap": 0.1, "capacity": 0.3, "optimisation": 0.1}, "underfits_capacity"),
     ({"gap": 0.1, "capacity": 0.3, "optimisation": 0.1, "lighter": 0.25}, "over_regularized"),
     ({"gap": 0.9, "optimisation": 0.1, "regularized": 0.3}, "overfits"),
+    ({"gap": 0.0, "lighter": 0.77, "regularized": 0.78}, "over_regularized"),
     ({"gap": 0.9, "noise": 0.2, "regularized": 0.3}, "label_noise"),
     ({"gap": 0.9, "noise": 0.2, "leak": 2.0}, "leakage"),
     ({"gap": 0.9, "shift": 2.0, "regularized": 0.3}, "shift"),

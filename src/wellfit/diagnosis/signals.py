@@ -87,7 +87,7 @@ def training_signals(study: Study) -> Signals:
     signals.put("capacity", _best(study, [*wider, *study.larger], fits_better=True))
     signals.put("lighter", _best(study, study.lighter, fits_better=None))
     remedied = [v for _, v in study.remedied.values()]
-    prescribed = _best(study, remedied, fits_better=None)
+    prescribed = _best(study, remedied, fits_better=False)
     otherwise = _best(study, [*narrower, *study.rates.values()], fits_better=False)
     signals.put("regularized", _stronger(prescribed, otherwise))
     return signals
