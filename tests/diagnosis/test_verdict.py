@@ -43,10 +43,30 @@ def test_confidence_is_that_of_the_measurements() -> None:
         signals.put("gap", Signal(0.9, 0.01))
         signals.put("regularized", Signal(0.2, error, "dropout"))
     assert judge(sure).cause == judge(doubtful).cause == "overfits"
+    for signals in (sure, doubtful):
+        signals.put("data", Signal(0.0, 0.0))
+        signals.put("optimisation", Signal(0.0, 0.0))
+        signals.put("capacity", Signal(0.0, 0.0))
     assert judge(sure).confidence == 1.0
     assert 0.6 < judge(doubtful).confidence < 0.95
     assert judge(doubtful).probabilities["fits_well"] == pytest.approx(1 - judge(doubtful).confidence)
-    assert judge(doubtful) == judge(doubtful)
+
+
+def test_what_was_not_measured_is_not_certain() -> None:
+    signals = Signals()
+    signals.put("gap", Signal(0.9, 0.01))
+    signals.put("regularized", Signal(0.01, 0.01))
+    found = judge(signals)
+    assert found.cause in ("fits_well", "too_little_data") and found.confidence < 0.9
+    assert judge(measured_to_be_nothing()).confidence == 1.0
+
+
+def measured_to_be_nothing() -> Signals:
+    signals = Signals()
+    signals.put("gap", Signal(0.9, 0.01))
+    for name in ("regularized", "data", "optimisation", "capacity"):
+        signals.put(name, Signal(0.01, 0.005))
+    return signals
 
 
 def test_the_stronger_of_two_signals_stays() -> None:

@@ -16,6 +16,8 @@ from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.laboratory import Variant
 from wellfit.diagnosis.study import Study
 
+#: (mean, sd) of gains that were not measured: what is not known must not look certain.
+_UNMEASURED = {"data": (0.05, 0.05), "optimisation": (0.0, 0.04), "capacity": (0.0, 0.04), "regularized": (0.0, 0.05)}
 _USUAL = 0.15        # how large a gain usually is
 _FITS_BETTER = 0.03  # of the merit: what the training rows have to gain before a change counts as one against underfitting
 
@@ -56,8 +58,9 @@ class Signals:
         return self.found[name].value if name in self.found else 0.0
 
     def draw(self, rng: np.random.Generator) -> dict[str, float]:
-        """Every signal as it might have been measured another time."""
-        return {n: s.value + s.error * float(rng.standard_normal()) for n, s in self.found.items()}
+        """Every signal as it might have been measured another time; those that were not, as they usually are."""
+        known = {n: (s.value, s.error) for n, s in self.found.items()}
+        return {n: value + error * float(rng.standard_normal()) for n, (value, error) in {**_UNMEASURED, **known}.items()}
 
 
 def change_of_fit(study: Study, variant: Variant) -> float:

@@ -24,9 +24,11 @@ SHARES = (0.5, 0.25, 0.125)
 _SEEDS = (0, 1, 2)
 _MORE = (1, 2)
 _LEAST_ROWS = 8            # of a part for the learning curve
-_NARROW, _WIDE, _WIDEST = 0.25, 4, 512
+_NARROW = 0.25
+_WIDE, _WIDER_ONLY_TWICE, _WIDEST = 4, 64, 512  # a layer of more than 64 units is doubled: four times as wide costs sixteen times
 _SMALL = 16                # a hidden layer of at most so many units may be what is too small
 _LONGER = 4
+_WAVES = (0.5, 0.55, 0.5)  # shares of what is left that go to new variants; the rest confirms the best
 _CONFIRMED = 2             # variants of a family that are trained again
 
 
@@ -88,9 +90,12 @@ def study(laboratory: Laboratory, allowance: Allowance) -> Study:
         laboratory.train([base], _SEEDS[1:], tests=True)
         found.noise = laboratory.contributions.seed_noise(outcome.judged)
     plan = _plan(found)
-    chosen = allowance.first(plan, 0.75, least=1)
-    found.left_out = [v.name for v in plan[len(chosen):]]
-    laboratory.train(chosen)
+    for share in _WAVES:  # what a training costs is known better after each
+        chosen = allowance.first(plan, share, least=1 if share == _WAVES[0] else 0)
+        if chosen:
+            laboratory.train(chosen)
+            plan = plan[len(chosen):]
+    found.left_out = [v.name for v in plan]
     _confirm(found, allowance)
     return found
 
@@ -149,7 +154,7 @@ def _other_widths(case: Case) -> list[tuple[int, ...]]:
     if not hidden or (isinstance(case.prepared, PreparedTask) and not hasattr(case.prepared.source.build, "with_widths")):
         return []
     narrow = tuple(max(4, round(w * _NARROW)) for w in hidden)
-    wide = tuple(max(16, min(_WIDEST, w * _WIDE)) for w in hidden)
+    wide = tuple(max(16, min(_WIDEST, w * (_WIDE if w <= _WIDER_ONLY_TWICE else 2))) for w in hidden)
     if len(wide) < 2:
         wide = (wide[0], wide[0])
     return [h for h in (narrow, wide) if h != hidden and (sum(h) < sum(hidden) or sum(h) >= 1.5 * sum(hidden))]
