@@ -15,8 +15,6 @@ import numpy as np
 from wellfit.search.score import Scorer
 from wellfit.search.subject import Prepared
 
-_SCARCE = 8.0
-_TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 9.0, 16.0)
 _RESAMPLES = 400
 
 
@@ -65,11 +63,8 @@ class Contributions:
     @classmethod
     def of(cls, prepared: Prepared, rows: np.ndarray) -> Contributions:
         scorer = prepared.scorer(rows)
-        weights = np.ones(len(rows))
-        if scorer.metric == "balanced_accuracy":
-            weights = 1.0 / (_SCARCE + np.bincount(scorer.y, minlength=scorer.classes)[scorer.y])
         variance = float(np.var(scorer.y)) if scorer.classes == 0 and scorer.own is None else 1.0
-        return cls(rows, scorer, weights / weights.sum(), scorer.resamples(_RESAMPLES), variance or 1.0)
+        return cls(rows, scorer, scorer.merit_weights, scorer.resamples(_RESAMPLES), variance or 1.0)
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """Targets of these row numbers, which must be among the rows."""
@@ -85,22 +80,12 @@ class Contributions:
             return predictions[:, 0].astype(np.float64)
         if self.scorer.classes == 0:
             return (predictions[:, 0].astype(np.float64) - self.scorer.y) ** 2 / self.variance
-        return self.scorer.rows(predictions) + 0.5 * self.tempered(predictions)
-
-    def tempered(self, predictions: np.ndarray) -> np.ndarray:
-        """(n,): log loss of each row after the temperature that suits the whole set best."""
         known = np.isfinite(predictions).all(axis=1)
-        logits = np.log(np.clip(predictions.astype(np.float64), 1e-12, 1.0))
-        best, least = np.full(len(predictions), np.nan), np.inf
-        weights = self.weights * known
-        for temperature in _TEMPERATURES:
-            scaled = logits / temperature
-            scaled = scaled - scaled.max(axis=1, keepdims=True)
-            losses = np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(scaled)), self.scorer.y]
-            total = float(weights[known] @ losses[known])
-            if total < least:
-                best, least = np.where(known, losses, np.nan), total
-        return best
+        part = self if known.all() else self.only(known)
+        out = np.full(len(predictions), np.nan)
+        if known.any():
+            out[known] = part.scorer.merit_rows(predictions[known], part.weights)
+        return out
 
     def merit(self, predictions: np.ndarray) -> float:
         """Mean of the merit over seeds, (S, n, C)."""

@@ -20,15 +20,17 @@ def softmax(outputs: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def tempered_log_loss(probabilities: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
-    """Weighted log loss after the best of a grid of temperatures; ``weights`` sum to one."""
+def tempered_losses(probabilities: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(n,) log losses after the one temperature of a grid that makes their weighted mean smallest; ``weights`` sum to one."""
     logits = np.log(np.clip(probabilities.astype(np.float64), 1e-12, 1.0))
-    best = np.inf
+    best, least = np.full(len(y), np.inf), np.inf
     for temperature in (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 9.0):
         scaled = logits / temperature
         scaled -= scaled.max(axis=1, keepdims=True)
         losses = np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(y)), y]
-        best = min(best, float(weights @ losses))
+        total = float(weights @ losses)
+        if total < least:
+            best, least = losses, total
     return best
 
 
@@ -68,12 +70,21 @@ class Scorer:
         """
         if self.metric not in ("balanced_accuracy", "accuracy"):
             return self.error(self.rows(predictions))
+        weights = self.merit_weights
+        return float(weights @ self.merit_rows(predictions, weights))
+
+    @property
+    def merit_weights(self) -> np.ndarray:
+        """(n,) weights of the rows in the merit, which sum to one."""
         weights = np.ones(len(self.y))
         if self.metric == "balanced_accuracy":
             # a class of two rows decides as much of the metric as one of two hundred, and is all noise: it weighs less here
             weights = 1.0 / (_SCARCE + np.bincount(self.y, minlength=self.classes)[self.y])
-        weights /= weights.sum()
-        return float(weights @ self.rows(predictions)) + 0.5 * tempered_log_loss(predictions, self.y, weights)
+        return np.asarray(weights / weights.sum())
+
+    def merit_rows(self, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(n,) what each row adds to the merit of class probabilities, before its weight."""
+        return self.rows(predictions) + 0.5 * tempered_losses(predictions, self.y, weights)
 
     def errors(self, rows: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
         """Errors of contributions (m, n), each under row weights ``counts`` (b, n): (b, m). One row of ones by default."""
