@@ -28,7 +28,7 @@ from wellfit.diagnosis.signals import Signal
 from wellfit.diagnosis.study import Study
 
 _FOREST_ROWS, _FEW_INPUTS, _SUSPECTS, _JUDGES = 20_000, 2000, 200, 3
-_SEEN = 0.01  # lower end of the share of wrong labels from which on it is no accident
+_SEEN = 0.02  # lower end of the share of wrong labels from which on it is no accident
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def _label_noise(found: Study) -> Fault:
     scaled = _standardized(inputs) if inputs is not None and inputs.shape[1] <= _FEW_INPUTS else None
     near = neighbour_labels(scaled, labels, k=20) if scaled is not None else None
     noise = estimate_label_noise(labels, probabilities, *others, neighbours=near)
-    # the lower end that most witnesses share: one weak witness that cannot tell does not acquit the labels
-    low = float(np.median([noise.floor.low, *(w.low for w in noise.witnesses.values())]))
+    # the lower end that two witnesses share: one that cannot tell does not acquit the labels, one alone does not convict them
+    low = float(sorted([noise.floor.low, *(w.low for w in noise.witnesses.values())])[-2])
     noisy = noise.rate >= NOTICED and low >= _SEEN
     # which rows they are is ranked best by a mixture of models of several kinds
     ranked = stacked(labels, probabilities, *others, *([neighbour_probabilities(scaled, labels)] if scaled is not None else []))

@@ -44,10 +44,12 @@ class Signals:
     """By name; what was not measured is not there.
 
     Names: ``broken`` (0 or 1), ``leak``, ``shift``, ``noise`` (shares), ``optimisation``, ``capacity``, ``lighter``,
-    ``regularized``, ``data`` (gains), ``gap`` (validation less training, as a share of validation).
+    ``regularized``, ``data`` (gains), ``gap`` (validation less training, as a share of validation). ``merit`` is
+    that of the set-up, of which gains are shares.
     """
 
     found: dict[str, Signal] = field(default_factory=dict)
+    merit: float = 1.0
 
     def put(self, name: str, signal: Signal | None) -> None:
         """Keep a signal; of two of one name the stronger."""
@@ -80,6 +82,7 @@ def training_signals(study: Study) -> Signals:
         tamed = [v for f, v in study.rates.items() if f < 1 and (o := study.outcome(v)) is not None and o.finite]
         signals.put("optimisation" if tamed else "broken", Signal(1.0, 0.0, tamed[0].name if tamed else "outputs not finite"))
         return signals
+    signals.merit = study.laboratory.contributions.merit(study.base.judged)
     signals.put("gap", _gap(study))
     narrower: list[Variant] = []
     wider: list[Variant] = []

@@ -60,11 +60,24 @@ _DECIDING = {"fits_well": "gap", "underfits_optimisation": "optimisation", "unde
 def judge(signals: Signals, seed: int = 0) -> Verdict:
     """The cause that most draws of the signals lead to."""
     rng = np.random.default_rng(seed)
-    least = rules()["least"]
+    least = least_gains(signals.merit)
     drawn = Counter(decide(signals.draw(rng), least, rules()["regularization_for_data"]) for _ in range(_DRAWS))
     cause = max(CAUSES, key=lambda c: (drawn[c], -CAUSES.index(c)))
     shares = {c: drawn[c] / _DRAWS for c in CAUSES if drawn[c]}
     return Verdict(cause, shares[cause], shares, _DECIDING[cause])
+
+
+_GAINS = ("optimisation", "capacity", "lighter", "regularized", "data")
+
+
+def least_gains(merit: float) -> dict[str, float]:
+    """What each signal has to reach; a gain also so many points of the merit that it is worth having.
+
+    >>> least_gains(1.0)["data"], least_gains(0.05)["data"]
+    (0.07, 0.3)
+    """
+    floor = rules()["worth"] / max(merit, 1e-9)
+    return {name: max(value, round(floor, 6)) if name in _GAINS else value for name, value in rules()["least"].items()}
 
 
 def decide(values: Mapping[str, float], least: Mapping[str, float], for_data: float) -> str:
