@@ -206,10 +206,10 @@ def _show(found: Diagnosis, page: Path, *, brief: bool) -> None:
     console = Console()
     mapping = found.mapping
     if brief:
-        console.print(Text(f"{mapping['dataset']}: {found.verdict.title} (confidence {found.confidence:.0%})"), soft_wrap=True)
+        console.print(Text(f"{mapping['dataset']}: {found.verdict.title} (confidence {_share(found.confidence)})"), soft_wrap=True)
         console.print(Text(str(page)), soft_wrap=True)
         return
-    pieces: list[Any] = [Text.assemble((found.verdict.title, "bold"), (f"  confidence {found.confidence:.0%}", "dim")),
+    pieces: list[Any] = [Text.assemble((found.verdict.title, "bold"), (f"  confidence {_share(found.confidence)}", "dim")),
                          Text(mapping["verdict"]["because"]), Text("")]
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
@@ -234,6 +234,11 @@ def _show(found: Diagnosis, page: Path, *, brief: bool) -> None:
     console.print(Text(f" {cost['trainings']} trainings, {cost['seconds']:.0f} s", style="dim"))
     if mapping["left_out"]:
         note(f"the budget left out {len(mapping['left_out'])} trainings; a longer --budget measures them too")
+
+
+def _share(probability: float) -> str:
+    """In whole percent, never certain."""
+    return ">99%" if probability > 0.99 else f"{probability:.0%}"
 
 
 def _settings(added: dict[str, Any]) -> str:

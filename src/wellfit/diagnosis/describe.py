@@ -70,14 +70,16 @@ _GAINS = (
 
 def _gain(study: Study, signals: Signals, name: str, title: str, words: str) -> Measurement:
     signal = signals.found[name]
-    low, high = signal.value - 1.96 * signal.error, signal.value + 1.96 * signal.error
-    if not signal.by or signal.value <= 0:
+    outcome = study.laboratory.outcomes.get(signal.by)
+    if outcome is None or signal.value <= 0:
         return Measurement(name, title, max(signal.value, 0.0), "share", "nothing that was tried gains anything.",
                            None, "good")
-    least = rules()["least"].get(name, 0.0)
+    # as it was measured; what the verdict goes by is drawn towards nothing
+    gain = study.laboratory.contributions.gain(study.base.judged, outcome.judged, study.noise)
+    low, high, least = gain.low, gain.high, rules()["least"].get(name, 0.0)
     level: Level = "alarm" if signal.value >= least and low > 0 else "notice" if signal.value >= least else "good"
-    said = words.format(by=signal.by, gain=percent(signal.value))
-    return Measurement(name, title, signal.value, "share", f"{said} (95% interval {between(low, high)}).",
+    said = words.format(by=signal.by, gain=percent(gain.value))
+    return Measurement(name, title, gain.value, "share", f"{said} (95% interval {between(low, high)}).",
                        (low, high), level)
 
 

@@ -96,6 +96,6 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
                 continue  # it was tried, and gains nothing here
             out.append(Prescription(rule.id.replace("-", " "), rule.recipe(case.recipe), case.learning_rate * rule.learning_rate,
                                     {n: dict(s) for n, s in rule.parts.items()}, rule.why, rule.evidence, tried, gain,
-                                    rule.expected if gain is None else None))
+                                    rule.expected if gain is None and case.prepared.classes else None))
     measured = sorted((p for p in out if p.gain is not None), key=lambda p: -(p.gain.value - p.gain.error if p.gain else 0.0))
     return [*measured, *(p for p in out if p.gain is None)][:_MOST]
