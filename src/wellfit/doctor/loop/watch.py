@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from wellfit.doctor.loop.calling import Enough
 from wellfit.doctor.loop.copies import gradient_hooks_suspended
@@ -84,7 +84,8 @@ class Watch:
     def __enter__(self) -> Watch:
         self._handles: list[Any] = [
             register_module_forward_pre_hook(self._before_forward), register_module_forward_hook(self._after_forward),
-            register_optimizer_step_pre_hook(self._step_begins)]
+            register_optimizer_step_pre_hook(self._step_begins), register_optimizer_step_post_hook(self._step_ended)]
+        self._within: dict[int, int] = {}  # optimizer -> its steps that have begun and not ended
         self._own_hooks: dict[int, Any] = {}
         self._profiled = sys.getprofile()
         if self.profile and self._profiled is None:
@@ -109,6 +110,7 @@ class Watch:
 
     def begin_call(self, call: int, batch: Any) -> None:
         self.call, self.batch, self._depth = call, batch, 0
+        self._within.clear()
 
     def settle(self) -> None:
         """The weights as they are now are those after the last step."""
@@ -221,11 +223,20 @@ class Watch:
             return
         if self.late:
             raise Enough
+        self._within[id(optimizer)] = self._within.get(id(optimizer), 0) + 1
+        if self._within[id(optimizer)] > 1:
+            return
         if id(optimizer) in self._own_hooks:
             self._own_hooks.pop(id(optimizer)).remove()
         self._own_hooks[id(optimizer)] = optimizer.register_step_pre_hook(self._just_before)
 
+    def _step_ended(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._ours(optimizer) and self._within.get(id(optimizer)):
+            self._within[id(optimizer)] -= 1
+
     def _just_before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        if self._within.get(id(optimizer), 0) > 1:
+            return None  # torch runs the hooks again where a step calls that of the class it is made from
         closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimizer
         if closure is None:
             self._record(optimizer, None)
