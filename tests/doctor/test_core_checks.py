@@ -139,6 +139,18 @@ def an_adam_of_ones_own() -> Parts:
     return parts | {"optimizer": OwnAdam(groups(parts["model"], 1e-3))}
 
 
+@mistake("coupled-decay-under-adam", "warning")
+def rectified_adam() -> Parts:
+    parts = mlp()
+    return parts | {"optimizer": torch.optim.RAdam(groups(parts["model"], 1e-3))}
+
+
+@near("coupled-decay-under-adam")
+def decoupled_rectified_adam() -> Parts:
+    parts = mlp()
+    return parts | {"optimizer": torch.optim.RAdam(groups(parts["model"], 1e-3), decoupled_weight_decay=True)}
+
+
 @near("coupled-decay-under-adam")
 def decoupled_adam() -> Parts:
     parts = mlp()

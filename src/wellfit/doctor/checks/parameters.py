@@ -60,7 +60,8 @@ def _unregistered(exam: Exam) -> Iterator[Observed]:
                        "output depends on are neither in model.parameters() nor in a group of the optimizer: they lie in "
                        f"{named(holders)}, where nn.Module does not look",
                        "self.layers = nn.ModuleList(layers)  # nn.ModuleDict for a dict, nn.Parameter for a tensor; then\n"
-                       "optimizer = ...  # made from model.parameters() again; or, if they are to stay as they are, requires_grad_(False)")
+                       "optimizer = ...  # made from model.parameters() again\n"
+                       "# or, if they are meant to stay as they are: tensor.requires_grad_(False)")
 
 
 @check("tied-weights-counted-twice", severity="error", evidence="probe", needs=("optimizer|train_step",),
