@@ -26,6 +26,7 @@ from wellfit.doctor.loop.copies import gradient_hooks_suspended
 from wellfit.doctor.loop.modes import moved_by_mode, takes_statistics
 from wellfit.doctor.loop.records import Forward, Grads, Recalibration, Step, Tap
 from wellfit.doctor.loop.replay import replayed
+from wellfit.doctor.loop.undo import Undo
 
 
 def _code(function: Any) -> CodeType | None:
@@ -52,7 +53,8 @@ class Watch:
         steps: how many optimizer steps are recorded with their gradients.
         seconds: of computing after which the run is ended by :class:`Enough`.
         profile: also note calls of clipping, scaling and scheduling functions.
-        only_data: let the optimizer have the gradient of the data alone, at every step; nothing is recorded then.
+        only_data: let the optimizer have the gradient of the data alone, at every step, and undo thresholding and decay that
+            follow it; nothing is recorded then.
     """
 
     def __init__(self, model: nn.Module, *, steps: int = 0, seconds: float = 20.0, profile: bool = True, only_data: bool = False):
@@ -61,6 +63,7 @@ class Watch:
         self.names = {id(p): n for n, p in model.named_parameters()}
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._inside = {id(m) for m in model.modules()}
+        self._undo = Undo(self.trained) if only_data else None
         self.phase, self.batch, self.call = "", None, 0
         self.forwards: list[Forward] = []
         self.steps: list[Step] = []
@@ -114,6 +117,8 @@ class Watch:
 
     def settle(self) -> None:
         """The weights as they are now are those after the last step."""
+        if self._undo is not None and not any(self._within.values()):
+            self._undo.settle()
         if self.steps and self.steps[-1].after is None:
             self.steps[-1].after = {n: p.detach().clone() for n, p in self.trained.items()}
 
@@ -223,6 +228,8 @@ class Watch:
             return
         if self.late:
             raise Enough
+        if self._undo is not None and not any(self._within.values()):
+            self._undo.settle()
         self._within[id(optimizer)] = self._within.get(id(optimizer), 0) + 1
         if self._within[id(optimizer)] > 1:
             return
@@ -233,6 +240,8 @@ class Watch:
     def _step_ended(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._ours(optimizer) and self._within.get(id(optimizer)):
             self._within[id(optimizer)] -= 1
+            if self._undo is not None and not self._within[id(optimizer)]:
+                self._undo.ended()
 
     def _just_before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         if self._within.get(id(optimizer), 0) > 1:
@@ -264,6 +273,9 @@ class Watch:
                 if p.grad is not None and self._passed:
                     p.grad.copy_(sum(parts[1:], parts[0]) if parts else torch.zeros_like(p.grad))
             self._passed, self._stale = [], None
+            assert self._undo is not None
+            with self.looking_away():
+                self._undo.begins(optimizer)
             return
         if not self.recording:
             return
