@@ -139,6 +139,18 @@ def an_adam_of_ones_own() -> Parts:
     return parts | {"optimizer": OwnAdam(groups(parts["model"], 1e-3))}
 
 
+@mistake("coupled-decay-under-adam", "warning")
+def rectified_adam() -> Parts:
+    parts = mlp()
+    return parts | {"optimizer": torch.optim.RAdam(groups(parts["model"], 1e-3))}
+
+
+@near("coupled-decay-under-adam")
+def decoupled_rectified_adam() -> Parts:
+    parts = mlp()
+    return parts | {"optimizer": torch.optim.RAdam(groups(parts["model"], 1e-3), decoupled_weight_decay=True)}
+
+
 @near("coupled-decay-under-adam")
 def decoupled_adam() -> Parts:
     parts = mlp()
@@ -193,6 +205,55 @@ def a_head_replaced_too_late() -> Parts:
     parts = mlp()
     parts["model"][3] = nn.Linear(32, 3)
     return parts
+
+
+class Unregistered(nn.Module):
+    """Its second layer lies in a dict that nn.Module does not look into."""
+
+    def __init__(self, *, used: bool = True) -> None:
+        super().__init__()
+        self.first, self.last, self.used = nn.Linear(6, 8), nn.Linear(8, 3), used
+        self.rest = {"middle": [nn.Linear(8, 8)]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x).relu()
+        return self.last(self.rest["middle"][0](h).relu() if self.used else h)
+
+
+@mistake("parameter-not-optimized", "warning")
+def a_layer_in_a_plain_container() -> Parts:
+    model = Unregistered()
+    x = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
+    return {"model": model, "optimizer": adamw(model), "train_loader": DataLoader(TensorDataset(x, x[:, 0].gt(0).long()), 8)}
+
+
+@near("parameter-not-optimized")
+def a_layer_in_a_plain_container_in_a_group_of_its_own() -> Parts:
+    parts = a_layer_in_a_plain_container()
+    parts["optimizer"].add_param_group({"params": list(parts["model"].rest["middle"][0].parameters())})
+    return parts
+
+
+@near("parameter-not-optimized")
+def a_layer_in_a_plain_container_that_is_not_used() -> Parts:
+    model = Unregistered(used=False)
+    return a_layer_in_a_plain_container() | {"model": model, "optimizer": adamw(model)}
+
+
+@near("parameter-not-optimized")
+def a_layer_in_a_plain_container_that_another_optimizer_trains() -> Parts:
+    parts = a_layer_in_a_plain_container()
+    other = torch.optim.SGD(parts["model"].rest["middle"][0].parameters(), lr=0.1)
+
+    def train_step(model: nn.Module, optimizer: Any, batch: Any) -> float:
+        model.zero_grad()
+        other.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        other.step()
+        return loss.item()
+    return parts | {"train_step": train_step, "criterion": nn.CrossEntropyLoss()}
 
 
 @near("parameter-not-optimized")

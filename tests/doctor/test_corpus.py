@@ -45,12 +45,10 @@ def test_a_planted_mistake_is_found(script: Script) -> None:
 
 
 def test_recall_is_high() -> None:
-    wanted = lacking = 0
-    for script in MISTAKES:
-        if script.available:
-            wanted += len(script.expected)
-            lacking += len(missed(script, ids(script)))
-    assert 1 - lacking / wanted >= LEAST_RECALL, f"{lacking} of {wanted} planted mistakes are not found"
+    """What is missed and not listed fails a test of its own, so that the list bounds the recall."""
+    wanted = {s.name: len(s.expected) for s in MISTAKES if s.available}
+    lacking = sum(wanted.get(name, 0) for name in KNOWN_MISSES)  # as if a listed script lacked all that it expects
+    assert lacking <= (1 - LEAST_RECALL) * sum(wanted.values()), f"{lacking} of {sum(wanted.values())} may be missed"
 
 
 def test_the_known_misses_are_scripts() -> None:

@@ -168,6 +168,55 @@ def test_heavy_regularization_of_what_does_not_fit(made: dict[str, Any]) -> None
     assert found(made, *UNDER) == {"regularization-while-underfitting": "warning"}
 
 
+class Thresholding(torch.optim.SGD):
+    """Soft-thresholds the weights in its own step."""
+
+    strength = 0.3
+
+    def step(self, closure: Any = None) -> Any:
+        result = super().step(closure)
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.ndim > 1:
+                        p.copy_(F.softshrink(p, group["lr"] * self.strength))
+        return result
+
+
+def after_the_step(way: str, strength: float) -> dict[str, Any]:
+    """Soft-thresholding or decay after the optimizer's update: in its own step, with a closure, or in the training step."""
+    model = mlp(width=32)
+    own = way in ("own", "closure")
+    optimizer = (Thresholding if own else torch.optim.SGD)(model.parameters(), lr=0.1)
+    optimizer.strength = strength
+
+    def train_step(model: nn.Module, optimizer: Any, batch: Any) -> float:
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(batch[0]), batch[1])
+            loss.backward()
+            return loss
+        if way == "closure":
+            return float(optimizer.step(closure))
+        loss = closure()
+        optimizer.step()
+        with torch.no_grad():
+            for p in model.parameters() if not own else ():
+                p.copy_(F.softshrink(p, 0.1 * strength) if way == "threshold" else p * (1 - 0.1 * strength))
+        return float(loss)
+    return step_set_up(train_step, model=model, optimizer=optimizer, epochs=25)
+
+
+@pytest.mark.parametrize(("way", "strength"), [("threshold", 0.3), ("decay", 0.9), ("own", 0.3), ("closure", 0.3)])
+def test_heavy_regularization_after_the_step(way: str, strength: float) -> None:
+    assert found(after_the_step(way, strength), *UNDER) == {"regularization-while-underfitting": "warning"}
+
+
+@pytest.mark.parametrize(("way", "strength"), [("threshold", 1e-3), ("decay", 1e-2), ("own", 1e-3)])
+def test_light_regularization_after_the_step(way: str, strength: float) -> None:
+    assert not found(after_the_step(way, strength), *UNDER)
+
+
 @pytest.mark.parametrize("made", [heavy(1e-4, 0.5), heavy(0.0, 0.0), {**heavy(0.5, 0.9), "epochs": 0}])
 def test_regularization_of_what_fits(made: dict[str, Any]) -> None:
     assert not found(made, *UNDER)

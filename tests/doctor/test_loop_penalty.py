@@ -317,6 +317,7 @@ class Proximal(torch.optim.Adam):
 
 def test_thresholding_inside_an_optimizer_of_ones_own() -> None:
     model = mlp()
+    torch.optim.Adam(model.parameters())  # from now on torch runs hooks in Adam.step too, inside of Proximal.step
     made = step_set_up(stepping(), model=model, optimizer=Proximal(model.parameters(), lr=1e-3), declared={"l1": 1e-2})
     assert found(made, *PENALTY) == {"l1-threshold-after-adam": "error"}
 

@@ -93,6 +93,21 @@ def test_division_by_norm_plus_epsilon_shrinks_inside(model: Any) -> None:
     assert found(made, *STEP) == {"max-norm-shrinks-inside": "warning"}
 
 
+def edge(m: Any) -> None:
+    m.weight.mul_(2.0 / m.weight.flatten(1).norm(dim=1).reshape(-1, *([1] * (m.weight.ndim - 1))))
+
+
+@pytest.mark.parametrize("model", [mlp, Images])
+def test_scaling_to_the_radius_moves_what_is_inside(model: Any) -> None:
+    made = step_set_up(after(edge), model=model(), declared={"max_norm": 2.0})
+    assert found(made, *STEP) == {"max-norm-shrinks-inside": "warning"}
+
+
+@pytest.mark.parametrize("declared", [{}, {"max_norm": 5.0}])
+def test_weights_kept_at_one_norm_are_no_max_norm(declared: Any) -> None:
+    assert "max-norm-shrinks-inside" not in found(step_set_up(after(edge), declared=declared), *STEP)
+
+
 @pytest.mark.parametrize("change", [rows, lambda m: m.weight.mul_(0.999)])
 def test_projection_and_decay_do_not_shrink_like_an_epsilon(change: Any) -> None:
     assert "max-norm-shrinks-inside" not in found(step_set_up(after(change)), *STEP)

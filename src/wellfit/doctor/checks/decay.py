@@ -88,13 +88,17 @@ def _optimizer(exam: Exam) -> Optimizer:
 
 # ------------------------------------------------------------------------------------------------ coupled decay, measured
 
+WARM = 12
+"""Steps before the measured ones. Rectified Adam is adaptive from its sixth step on."""
+
 
 def decay_effect(exam: Exam) -> list[tuple[int, float, float]]:
     """For each group with decay: (number, share of decay that is left under large gradients, growth of the step with them).
 
-    Copies of the optimizer, without state, make three steps with made gradients g ~ N(0, 1) and with 100·g, each once with decay
-    and once without. Decay that is divided by the gradient's size takes a hundredth when gradients are a hundred times as large
-    (share ≈ 0.01, where decoupled decay has 1), and steps that are divided by it do not grow (growth ≈ 1).
+    Copies of the optimizer, after some steps without decay (RAdam's first ones are not adaptive), make three steps with made
+    gradients g ~ N(0, 1) and with 100·g, each once with decay and once without. Decay that is divided by the gradient's size
+    takes a hundredth when gradients are a hundred times as large (share ≈ 0.01, where decoupled decay has 1), and steps that are
+    divided by it do not grow (growth ≈ 1).
     """
     optimizer = _optimizer(exam)
     found = []
@@ -104,29 +108,34 @@ def decay_effect(exam: Exam) -> list[tuple[int, float, float]]:
         if not decay or not weights:
             continue
         ends = {(d, s): _stepped(optimizer, number, decay=d, scale=s) for d in (decay, 0.0) for s in (1.0, 100.0)}
-        start, _, rate = ends[0.0, 1.0]
-        taken = {s: float(((ends[decay, s][1] - ends[0.0, s][1]) * -start).sum() / (start * start).sum()) for s in (1.0, 100.0)}
-        growth = float((ends[0.0, 100.0][1] - start).norm() / (ends[0.0, 1.0][1] - start).norm().clamp_min(1e-30))
+        rate = ends[0.0, 1.0][2]
+        taken, moved = {}, {}
+        for s in (1.0, 100.0):
+            start, plain, _ = ends[0.0, s]
+            taken[s] = float(((ends[decay, s][1] - plain) * -start).sum() / (start * start).sum())
+            moved[s] = float((plain - start).norm())
+        growth = moved[100.0] / max(moved[1.0], 1e-30)
         found.append((number, taken[100.0] / taken[1.0] if taken[1.0] > 1e-9 * rate * decay else 0.0, growth))
     return found
 
 
 def _stepped(optimizer: Optimizer, number: int, *, decay: float, scale: float) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Three steps of a bare copy of one group on a made vector: (start, end, learning rate)."""
+    """The last three steps of a bare copy of one group on a made vector: (start, end, learning rate). Only they have decay."""
     generator = torch.Generator().manual_seed(5)
-    start = torch.randn(256, generator=generator, dtype=torch.float64)
-    gradients = scale * torch.randn(3, 256, generator=generator, dtype=torch.float64)
-    parameter = nn.Parameter(start.clone())
+    parameter = nn.Parameter(torch.randn(256, generator=generator, dtype=torch.float64))
+    gradients = scale * torch.randn(WARM + 3, 256, generator=generator, dtype=torch.float64)
     group = optimizer.param_groups[number]
     rate = float(group.get("lr", 1e-3)) or 1e-3
     options = {k: copy.deepcopy(v) for k, v in group.items() if k != "params"}
-    options |= {"lr": rate, "weight_decay": decay, "params": [parameter]}
+    options |= {"lr": rate, "weight_decay": 0.0, "params": [parameter]}
     options |= {k: v for k, v in (("capturable", False), ("fused", None), ("foreach", None)) if k in options}
     made = object.__new__(type(optimizer))  # its __init__ may want anything; this is what unpickling does
     vars(made).update({k: v for k, v in vars(optimizer).items()
                        if k not in ("param_groups", "state", "step", "defaults") and "hook" not in k})
     made.__setstate__({"state": defaultdict(dict), "defaults": copy.deepcopy(optimizer.defaults), "param_groups": [options]})
-    for gradient in gradients:
+    for place, gradient in enumerate(gradients):
+        if place == WARM:
+            made.param_groups[0]["weight_decay"], start = decay, parameter.detach().clone()
         parameter.grad = gradient.clone()
         made.step()
     return start, parameter.detach(), rate

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from wellfit.doctor.checks.loop_penalty import named
 from wellfit.doctor.exam import Exam
-from wellfit.doctor.loop.probes import bounded, shrinking
+from wellfit.doctor.loop.probes import blown_up, bounded, shrinking
 from wellfit.doctor.loop.steps import observed
 from wellfit.doctor.registry import Observed, check
+
+_PROJECTION = "norm = w.norm(dim=1, keepdim=True)\nw.mul_((radius / norm).clamp(max=1))"
 
 
 @check("max-norm-axis", severity="error", evidence="probe", needs=("train_step", "train_loader"),
@@ -32,7 +34,8 @@ def max_norm_axis(exam: Exam) -> Iterator[Observed]:
 
 
 @check("max-norm-shrinks-inside", severity="warning", evidence="probe", needs=("train_step", "train_loader"),
-       why="w * clip(norm) / (norm + eps) is no projection: weights inside the ball shrink a little at every step.",
+       why="A projection leaves what is inside the ball alone: w * clip(norm) / (norm + eps) shrinks it a little at every step, "
+           "and w * radius / norm moves it to the edge, so that no weight can be small.",
        source="Boyd and Vandenberghe, Convex Optimization, section 8.1: a projection leaves what is inside alone")
 def max_norm_shrinks_inside(exam: Exam) -> Iterator[Observed]:
     found = exam.once(shrinking)
@@ -40,7 +43,13 @@ def max_norm_shrinks_inside(exam: Exam) -> Iterator[Observed]:
         name, eps = found[0]
         yield Observed(named(n for n, _ in found), f"{name}: weights far inside the ball are scaled by norm / (norm + {eps:.2g}) "
                        "at each step",
-                       "norm = w.norm(dim=1, keepdim=True)\nw.mul_((radius / norm).clamp(max=1))")
+                       _PROJECTION)
+    radius = exam.set_up.declared.get("max_norm")
+    if isinstance(radius, int | float) and radius > 0:
+        moved = [(n, norm) for n, norm in exam.once(blown_up) if abs(norm - radius) <= 0.02 * radius]  # not a norm meant as such
+        if moved:
+            yield Observed(named(n for n, _ in moved), f"{moved[0][0]}: weights far inside the ball are scaled up to a norm of "
+                           f"{moved[0][1]:.4g}, where max_norm={radius:g} is declared", _PROJECTION)
 
 
 @check("decay-moves-frozen", severity="warning", evidence="probe", needs=("train_step", "train_loader"),

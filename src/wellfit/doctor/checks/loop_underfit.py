@@ -24,10 +24,12 @@ def _heavy(exam: Exam) -> list[str]:
         acts = exam.once(acting)
     except NotExaminable:
         acts = None
-    if acts is not None and acts.loss_l1:
-        found.append(f"L1 {max(acts.loss_l1.values()):.3g}")
+    if acts is not None and (l1 := [*acts.loss_l1.values(), *acts.threshold.values()]):
+        found.append(f"L1 {max(l1):.3g}")
     if acts is not None and acts.loss_l2:
         found.append(f"L2 {max(acts.loss_l2.values()) / 2:.3g}")
+    if acts is not None and max(acts.decay.values(), default=0.0) >= 1e-2:
+        found.append(f"decay {max(acts.decay.values()):.3g} after the step")
     return found
 
 

@@ -13,6 +13,7 @@ from wellfit.doctor.batches import call_with_parts, mapped
 from wellfit.doctor.exam import Exam
 from wellfit.doctor.registry import Observed, check
 from wellfit.doctor.roles import named, roles
+from wellfit.doctor.unregistered import unregistered
 
 
 def tied_names(model: nn.Module) -> dict[int, list[str]]:
@@ -27,6 +28,7 @@ def tied_names(model: nn.Module) -> dict[int, list[str]]:
        why="It keeps its first values for the whole training, and neither learning nor decay ever reaches it.",
        source="PyTorch documentation, torch.optim: an optimizer changes what its groups hold and nothing else")
 def parameter_not_optimized(exam: Exam) -> Iterator[Observed]:
+    yield from _unregistered(exam)
     left = [r for r in roles(exam) if r.group is None]
     if not left:
         return
@@ -48,6 +50,18 @@ def parameter_not_optimized(exam: Exam) -> Iterator[Observed]:
                        f"optimizer = torch.optim.{type(optimizer).__name__}(model.parameters(), ...)", "error")
         return
     yield Observed(named([r.name for r in left], 3), f"{len(left)} trainable parameters ({count} numbers) are in no group", fix)
+
+
+def _unregistered(exam: Exam) -> Iterator[Observed]:
+    found = exam.once(unregistered)
+    if found:
+        holders = list(dict.fromkeys(name.partition("[")[0] for name in found))
+        yield Observed(named(list(found), 3), f"{len(found)} tensors ({sum(t.numel() for t in found.values())} numbers) that the "
+                       "output depends on are neither in model.parameters() nor in a group of the optimizer: they lie in "
+                       f"{named(holders)}, where nn.Module does not look",
+                       "self.layers = nn.ModuleList(layers)  # nn.ModuleDict for a dict, nn.Parameter for a tensor; then\n"
+                       "optimizer = ...  # made from model.parameters() again\n"
+                       "# or, if they are meant to stay as they are: tensor.requires_grad_(False)")
 
 
 @check("tied-weights-counted-twice", severity="error", evidence="probe", needs=("optimizer|train_step",),

@@ -80,7 +80,7 @@ def factors_along(updated: Tensor, after: Tensor, kept: tuple[int, ...]) -> Tens
     factor = (units * done).sum(1) / units.square().sum(1).clamp_min(1e-300)
     eps = torch.finfo(updated.dtype).eps
     off = (done - factor[:, None] * units).abs()
-    return factor if bool((off <= 4 * eps * units.abs() + 1e-30).all()) else None
+    return factor if bool((off <= 4 * eps * torch.maximum(units.abs(), done.abs()) + 1e-30).all()) else None
 
 
 def norms_along(weight: Tensor, kept: tuple[int, ...]) -> Tensor:

@@ -114,6 +114,26 @@ def shrinking(exam: Exam) -> list[tuple[str, float]]:
     return result
 
 
+def blown_up(exam: Exam) -> list[tuple[str, float]]:
+    """Weights far inside the ball whose units are all scaled up to one norm, with that norm."""
+    step = exam.once(small).watch.steps[0]
+    if step.updated is None or step.after is None:
+        return []
+    result = []
+    for name, updated in step.updated.items():
+        if updated.ndim < 2 or min(updated.shape[:2]) < 2:
+            continue
+        for kept in ((), (0,), (1,)):
+            factor = factors_along(updated, step.after[name], kept)
+            if factor is None or not bool((factor > 1.5).all()):
+                continue
+            norms = norms_along(step.after[name], kept)
+            if float((norms - norms.mean()).abs().max()) <= 2e-3 * float(norms.mean()):
+                result.append((name, float(norms.mean())))
+                break
+    return result
+
+
 def thresholds(exam: Exam) -> dict[str, tuple[Action, float]]:
     """What the step from small weights does beside the optimizer, with the learning rate."""
     step = exam.once(small).watch.steps[0]

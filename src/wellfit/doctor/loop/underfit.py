@@ -58,6 +58,7 @@ def trained(exam: Exam, light: bool) -> Fitted:
                 raise
             except Exception as error:
                 raise NotExaminable(f"the training fails on a copy ({type(error).__name__})") from error
+            watch.settle()
         if isinstance(result, torch.nn.Module):
             parts.model.load_state_dict(result.state_dict()) if result is not parts.model and set(result.state_dict()) == set(
                 parts.model.state_dict()) else None

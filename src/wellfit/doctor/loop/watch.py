@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from wellfit.doctor.loop.calling import Enough
 from wellfit.doctor.loop.copies import gradient_hooks_suspended
 from wellfit.doctor.loop.modes import moved_by_mode, takes_statistics
 from wellfit.doctor.loop.records import Forward, Grads, Recalibration, Step, Tap
 from wellfit.doctor.loop.replay import replayed
+from wellfit.doctor.loop.undo import Undo
 
 
 def _code(function: Any) -> CodeType | None:
@@ -52,7 +53,8 @@ class Watch:
         steps: how many optimizer steps are recorded with their gradients.
         seconds: of computing after which the run is ended by :class:`Enough`.
         profile: also note calls of clipping, scaling and scheduling functions.
-        only_data: let the optimizer have the gradient of the data alone, at every step; nothing is recorded then.
+        only_data: let the optimizer have the gradient of the data alone, at every step, and undo thresholding and decay that
+            follow it; nothing is recorded then.
     """
 
     def __init__(self, model: nn.Module, *, steps: int = 0, seconds: float = 20.0, profile: bool = True, only_data: bool = False):
@@ -61,6 +63,7 @@ class Watch:
         self.names = {id(p): n for n, p in model.named_parameters()}
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._inside = {id(m) for m in model.modules()}
+        self._undo = Undo(self.trained) if only_data else None
         self.phase, self.batch, self.call = "", None, 0
         self.forwards: list[Forward] = []
         self.steps: list[Step] = []
@@ -84,7 +87,8 @@ class Watch:
     def __enter__(self) -> Watch:
         self._handles: list[Any] = [
             register_module_forward_pre_hook(self._before_forward), register_module_forward_hook(self._after_forward),
-            register_optimizer_step_pre_hook(self._step_begins)]
+            register_optimizer_step_pre_hook(self._step_begins), register_optimizer_step_post_hook(self._step_ended)]
+        self._within: dict[int, int] = {}  # optimizer -> its steps that have begun and not ended
         self._own_hooks: dict[int, Any] = {}
         self._profiled = sys.getprofile()
         if self.profile and self._profiled is None:
@@ -109,9 +113,12 @@ class Watch:
 
     def begin_call(self, call: int, batch: Any) -> None:
         self.call, self.batch, self._depth = call, batch, 0
+        self._within.clear()
 
     def settle(self) -> None:
         """The weights as they are now are those after the last step."""
+        if self._undo is not None and not any(self._within.values()):
+            self._undo.settle()
         if self.steps and self.steps[-1].after is None:
             self.steps[-1].after = {n: p.detach().clone() for n, p in self.trained.items()}
 
@@ -221,11 +228,24 @@ class Watch:
             return
         if self.late:
             raise Enough
+        if self._undo is not None and not any(self._within.values()):
+            self._undo.settle()
+        self._within[id(optimizer)] = self._within.get(id(optimizer), 0) + 1
+        if self._within[id(optimizer)] > 1:
+            return
         if id(optimizer) in self._own_hooks:
             self._own_hooks.pop(id(optimizer)).remove()
         self._own_hooks[id(optimizer)] = optimizer.register_step_pre_hook(self._just_before)
 
+    def _step_ended(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._ours(optimizer) and self._within.get(id(optimizer)):
+            self._within[id(optimizer)] -= 1
+            if self._undo is not None and not self._within[id(optimizer)]:
+                self._undo.ended()
+
     def _just_before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        if self._within.get(id(optimizer), 0) > 1:
+            return None  # torch runs the hooks again where a step calls that of the class it is made from
         closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimizer
         if closure is None:
             self._record(optimizer, None)
@@ -253,6 +273,9 @@ class Watch:
                 if p.grad is not None and self._passed:
                     p.grad.copy_(sum(parts[1:], parts[0]) if parts else torch.zeros_like(p.grad))
             self._passed, self._stale = [], None
+            assert self._undo is not None
+            with self.looking_away():
+                self._undo.begins(optimizer)
             return
         if not self.recording:
             return
