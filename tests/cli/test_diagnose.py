@@ -6,19 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from cli.conftest import Done, iris
+from cli.conftest import Done
 
 Command = Callable[..., Done]
 QUICK = ["--hidden", "4", "--epochs", "3", "--budget", "8c", "--workers", "1"]
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "flowers.csv"
-    iris().to_csv(path, index=False)
-    return path
 
 
 def test_it_writes_a_report_and_names_a_cause(wellfit: Command, table: Path, tmp_path: Path) -> None:
@@ -56,6 +47,21 @@ def test_mistakes(wellfit: Command, table: Path) -> None:
     assert budget.status == 2 and "budget cannot be read" in budget.err
     recipe = wellfit("diagnose", table, "-t", "target", "--recipe", "none.yaml")
     assert recipe.status == 2 and "no such recipe" in recipe.err
+
+
+def test_what_a_search_chose(wellfit: Command, run: Path, tmp_path: Path) -> None:
+    done = wellfit("diagnose", run, "--out", tmp_path / "out", "--budget", "3c", "--workers", "1")
+    assert done.status == 0, done.err
+    found = json.loads((tmp_path / "out" / "diagnosis.json").read_text())["set_up"]
+    chosen = json.loads((run / "summary.json").read_text())["best"]["recipe"]
+    assert found["recipe"]["regularizers"] == chosen["regularizers"] and found["learning_rate"] == chosen["learning_rate"]
+    assert found["network"]["hidden"] == [16, 16] and found["epochs"] == 4
+
+
+def test_the_rules_can_be_read(wellfit: Command) -> None:
+    done = wellfit("diagnose", "--rules")
+    assert done.status == 0 and "weight-decay" in done.out and "Kadra" in done.out
+    assert {rule["id"] for rule in json.loads(wellfit("diagnose", "--rules", "--json").out)} >= {"dropout", "lasso"}
 
 
 def test_a_history_alone(wellfit: Command, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ _WIDE, _WIDER_ONLY_TWICE, _WIDEST = 4, 64, 512  # a layer of more than 64 units 
 _SMALL = 16                # a hidden layer of at most so many units may be what is too small
 _LONGER = 4
 _WAVES = (0.5, 0.55, 0.5)  # shares of what is left that go to new variants; the rest confirms the best
+_STILL = 0.02
 _CONFIRMED = 2             # variants of a family that are trained again
 
 
@@ -135,10 +136,20 @@ def _plan(found: Study) -> list[Variant]:
     fewer = [v for s, vs in found.shares.items() if s < 0.5 for v in vs]
     narrower = [v for h, v in found.widths.items() if sum(h) < sum(case.settings.hidden)]
     wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
-    return [*remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *found.larger,
-            *fewer, *rates[2:4], *remedied[2:4],
-            *narrower, *remedied[4:], *rates[4:], *found.lighter[1:],
-            *([found.shuffled] if found.shuffled else []), *found.lengths.values()]
+    longer, shuffled = list(found.lengths.values()), [found.shuffled] if found.shuffled else []
+    soon, late = (longer, []) if still_learning(found.base.history["train_loss"]) else ([], longer)
+    return [*soon, *remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *found.larger, *fewer,
+            *rates[2:4], *remedied[2:4], *narrower, *remedied[4:], *rates[4:], *found.lighter[1:], *shuffled, *late]
+
+
+def still_learning(train_loss: Sequence[float]) -> bool:
+    """Whether the last fifth of the epochs took off more than a fiftieth of the loss that training began with.
+
+    >>> still_learning([2.3, 2.0, 1.8, 1.6, 1.5]), still_learning([2.3, 0.3, 0.02, 0.01, 0.005])
+    (True, False)
+    """
+    back = max(1, len(train_loss) // 5)
+    return len(train_loss) > back and train_loss[-1 - back] - train_loss[-1] > _STILL * train_loss[0]
 
 
 _STRUCTURE = ("batch_norm", "skip_connections", "early_stopping", "ema", "swa")
