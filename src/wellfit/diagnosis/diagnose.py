@@ -33,6 +33,13 @@ _TRIAL_SHARE = 0.2  # of the time, kept for trying the prescription
 class Diagnosis:
     """What :func:`wellfit.diagnose` found.
 
+    ::
+
+        print(found)                                # the verdict and every measurement in words
+        found.cause, found.confidence               # ('overfits', 0.98)
+        found.prescriptions[0].said()               # 'takes 41% of the error away here (25% to 57%, measured)'
+        found.recipe                                # a wf.Recipe to train with
+
     Attributes:
         verdict: the main cause, with its confidence.
         measurements: every number, with its interval and in words; those that decided first.
