@@ -33,7 +33,7 @@ from wellfit.core.phases import (
 )
 from wellfit.core.recipe import Recipe
 from wellfit.core.select import describe_parameters, selected
-from wellfit.core.stepping import Engine, Stepping
+from wellfit.core.stepping import Engine, Stepping, inside_a_step, nests
 from wellfit.kernels.average import blend_, blend_all_
 
 
@@ -296,7 +296,7 @@ class Plan:
             raise WellfitError("This plan is attached already.", received=type(optimizer).__name__,
                                action="compile the recipe again for a second optimizer")
         self._check_optimizer(optimizer)
-        self._optimizer = optimizer
+        self._optimizer, self._nests = optimizer, nests(optimizer)
         self._stepping = Stepping(optimizer, self._parts.get("step", []), self._of, self._values, self._memory_of,
                                   self.steps_per_epoch)
         try:
@@ -332,6 +332,8 @@ class Plan:
         return found is not None and bool(found.item())
 
     def _before(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._nests and inside_a_step(optimizer):
+            return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimizer
         if closure is None:
             self._before_step(optimizer)
@@ -376,7 +378,7 @@ class Plan:
 
     @torch.no_grad()
     def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if self._skipped(optimizer):
+        if self._skipped(optimizer) or (self._nests and inside_a_step(optimizer)):
             return
         if self._stepped:
             self.steps += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -12,6 +13,30 @@ from torch import nn
 from wellfit.core.metric import metric_of, step_size_of
 from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo
 from wellfit.core.scratch import Scratch
+
+
+def nests(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step may hold a step of the same optimizer: a class of one's own whose ``step`` calls that of its parent.
+
+    PyTorch puts the hooks into the step of a class when it first makes one of it; once a plain parent was made, a child's step runs
+    them twice.
+    """
+    steps = [c for c in type(optimizer).__mro__ if c is not torch.optim.Optimizer and "step" in vars(c)]
+    return len(steps) > 1
+
+
+def inside_a_step(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the step whose hook calls this is within another one of the same optimizer.
+
+    Read off the calls that are under way, because a count would stay wrong after a step that failed.
+    """
+    under_way, frame = 0, inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "wrapper" and frame.f_globals.get("__name__") == "torch.optim.optimizer":
+            arguments = frame.f_locals.get("args") or (None,)
+            under_way += arguments[0] is optimizer
+        frame = frame.f_back
+    return under_way > 1
 
 
 @dataclass
