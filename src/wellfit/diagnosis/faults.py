@@ -28,6 +28,7 @@ from wellfit.diagnosis.signals import Signal
 from wellfit.diagnosis.study import Study
 
 _FOREST_ROWS, _FEW_INPUTS, _SUSPECTS, _JUDGES = 20_000, 2000, 200, 3
+_CAUTION = 0.7
 _SEEN = 0.02  # lower end of the share of wrong labels from which on it is no accident
 
 
@@ -69,7 +70,8 @@ def _more_data(found: Study) -> Fault:
                                           "high": high.tolist()},
                                   "twice": curve.to_dict()}}
     expected, today = of_merit.expected_gain, max(float(of_merit.errors[-1]), 1e-12)
-    gain, error = expected.value / today, (expected.high - expected.low) / (2 * 1.96) / today
+    error = (expected.high - expected.low) / (2 * 1.96) / today
+    gain = expected.value / today - _CAUTION * error  # curves through few sizes promise more than comes
     return Fault(Measurement("data", "What twice the data would gain", share.value, "share", words,
                              (share.low, share.high), level), {"data": Signal(gain, error, "the learning curve")}, details)
 

@@ -63,6 +63,13 @@ class Prescription:
                 "gain": gain, "why": self.why, "evidence": self.evidence}
 
 
+def _costs(found: Study, variant: Variant | None) -> bool:
+    """Whether the metric itself is worse on rows not learned from: the merit also counts the log loss."""
+    outcome = found.outcome(variant) if variant is not None else None
+    judge = found.laboratory.contributions
+    return outcome is not None and outcome.finite and judge.error(outcome.judged) > judge.error(found.base.judged)
+
+
 def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
     """What answers the cause, the largest measured gain first; what was not measured follows with what publications expect.
 
@@ -92,7 +99,7 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
         for rule in applicable(case, found.facts, [cause, "overfits"]):
             tried = found.remedied[rule.id][1] if rule.id in found.remedied else None
             gain = found.gain(tried) if tried is not None else None
-            if gain is not None and gain.value <= _SURE_ENOUGH * gain.error:
+            if gain is not None and (gain.value <= _SURE_ENOUGH * gain.error or _costs(found, tried)):
                 continue  # it was tried, and gains nothing here
             out.append(Prescription(rule.id.replace("-", " "), rule.recipe(case.recipe), case.learning_rate * rule.learning_rate,
                                     {n: dict(s) for n, s in rule.parts.items()}, rule.why, rule.evidence, tried, gain,
