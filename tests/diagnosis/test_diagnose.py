@@ -29,6 +29,7 @@ def test_too_much_decay_is_named_and_what_undoes_it(tmp_path: Path) -> None:
     assert found.trial is not None and found.trial.held and found.trial.after > found.trial.before
     written = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
     assert written["verdict"]["cause"] == "over_regularized" and written["kind"] == "diagnosis"
+    assert "Over-regularized" in (tmp_path / "out" / "report.html").read_text("utf-8")
     assert written["tried"]["held"] is True and written["cost"]["trainings"] > 6
     assert [m["id"] for m in written["measurements"] if m["decided"]] == ["lighter"]
 

@@ -96,14 +96,13 @@ def diagnose(
         widths = as_arguments({"hidden": hidden})["hidden"] if hidden is not None else None
         folder = _folder(out, data, overwrite)
         from wellfit.diagnosis.diagnose import diagnose as look
-        from wellfit.report import write_report
 
         with _Status(quiet or json) as status:
             found = look(data, target, recipe=recipe, hidden=widths, learning_rate=learning_rate, epochs=epochs,
                          batch_size=batch_size, activation=activation, budget=budget, out=folder, seed=seed, task=task,
                          metric=metric, class_weights=class_weights, group=group, time=time, test=test, drop=drop or (), try_=try_,
                          workers=workers, progress=status.say)
-        page = write_report(folder)
+        page = folder / "report.html"
         if json:
             sys.stdout.write((folder / "diagnosis.json").read_text(encoding="utf-8"))
         else:

@@ -55,10 +55,6 @@ class Case:
         """The rows that folds validate on, one fold after the other."""
         return np.concatenate([validation for _, validation in self.folds])
 
-    @property
-    def configuration(self) -> Configuration:
-        return Configuration(self.recipe, self.learning_rate, "as it is")
-
 
 def open_case(data: Any, target: str | None, *, recipe: Any = None, hidden: Sequence[int] | None = None,
               learning_rate: float | None = None, epochs: int | None = None, batch_size: int | None = None,

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.measurement import Level, Measurement, between, percent
 from wellfit.diagnosis.measures.bias_variance import BiasVariance, bias_variance
 from wellfit.diagnosis.measures.gap import generalization_gap
@@ -174,7 +173,3 @@ def because(verdict: Verdict, found: list[Measurement]) -> str:
     deciding = next((m for m in found if m.id == verdict.decided_by), None)
     words = verdict.words[0].upper() + verdict.words[1:] + "."
     return f"{words} {deciding.title}: {deciding.words}" if deciding is not None else words
-
-
-def gain_words(gain: Gain) -> str:
-    return f"{percent(gain.value)} of the error ({between(gain.low, gain.high)})"

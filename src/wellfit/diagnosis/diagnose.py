@@ -22,6 +22,7 @@ from wellfit.diagnosis.trial import Trial, try_out
 from wellfit.diagnosis.verdict import Verdict, judge, rules
 from wellfit.diagnosis.views import views
 from wellfit.population.pool import Pool
+from wellfit.report import write_report
 from wellfit.search.rundir import command_line, to_json, write_atomically
 from wellfit.search.settings import Budget
 
@@ -149,6 +150,8 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
         path = Path(out)
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / "diagnosis.json", to_json(mapping))
+        tell("writing the report")
+        write_report(path)
     return Diagnosis(verdict, tuple(measured), tuple(prescriptions), trial, mapping, path)
 
 

@@ -74,13 +74,6 @@ class Study:
             return None
         return self.laboratory.contributions.gain(self.base.judged, outcome.judged, self.noise)
 
-    def fit(self, variant: Variant) -> Gain | None:
-        """How much better than the case it does on the rows it was trained on."""
-        outcome = self.outcome(variant)
-        if outcome is None:
-            return None
-        return self.laboratory.on_training.gain(self.base.learned, outcome.learned)
-
 
 def study(laboratory: Laboratory, allowance: Allowance) -> Study:
     """Train what the allowance pays for: the case in any case, and one remedy."""
