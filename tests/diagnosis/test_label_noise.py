@@ -7,6 +7,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from wellfit.core.errors import WellfitError
+from wellfit.diagnosis.measures.estimate import wilson
 from wellfit.diagnosis.measures.label_noise import (
     confident_joint,
     estimate_label_noise,
@@ -17,7 +18,6 @@ from wellfit.diagnosis.measures.label_noise import (
     neighbour_probabilities,
     residual_outliers,
     stacked,
-    wilson,
 )
 from wellfit.diagnosis.measures.noise_floor import noise_floor
 

@@ -61,6 +61,17 @@ def test_parts_of_the_rows_are_disjoint_and_keep_classes_in_proportion(laborator
     assert max(shares) - min(shares) < 0.05
 
 
+def test_parts_of_a_single_training_part_keep_classes_in_proportion() -> None:
+    frame = load_breast_cancer(as_frame=True).frame.iloc[:240]
+    case = open_case(frame, "target", hidden=[8], epochs=2, folds=1)
+    with Pool(1) as pool:
+        laboratory = Laboratory(case, pool)
+    train = case.folds[0][0]
+    assert len(case.folds) == 1 and not set(train) & set(case.judged)  # rows that are learned from are judged by nobody
+    shares = [case.prepared.scorer(rows).y.mean() for rows in (train, *(laboratory._portion(train, 0.125, p, 0) for p in range(8)))]
+    assert max(shares) - min(shares) < 0.08
+
+
 def test_fewer_rows_are_trained_for_as_many_steps(laboratory: Laboratory) -> None:
     half = laboratory.variant("half", share=0.5)
     assert laboratory._epochs(half) == 12

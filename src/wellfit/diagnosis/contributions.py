@@ -66,12 +66,6 @@ class Contributions:
         variance = float(np.var(scorer.y)) if scorer.classes == 0 and scorer.own is None else 1.0
         return cls(rows, scorer, scorer.merit_weights, scorer.resamples(_RESAMPLES), variance or 1.0)
 
-    def targets(self, rows: np.ndarray) -> np.ndarray:
-        """Targets of these row numbers, which must be among the rows."""
-        order = np.argsort(self.rows, kind="stable")
-        place = order[np.searchsorted(self.rows, rows, sorter=order).clip(0, len(order) - 1)]
-        return self.scorer.y[place]
-
     # ---- of one set of predictions
 
     def merits(self, predictions: np.ndarray) -> np.ndarray:

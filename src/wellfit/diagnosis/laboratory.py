@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,8 +14,8 @@ from wellfit.core.recipe import Recipe
 from wellfit.diagnosis.case import Case
 from wellfit.diagnosis.contributions import Contributions
 from wellfit.population.pool import Pool
-from wellfit.population.problem import Member, MetricNames, Problem
-from wellfit.population.train import Record, Wants
+from wellfit.population.problem import Member, Problem
+from wellfit.population.train import Record, Wants, mean_history
 from wellfit.search.score import softmax
 from wellfit.search.settings import Settings
 
@@ -178,7 +177,7 @@ class Laboratory:
             outcome.tests = test if outcome.tests is None else np.concatenate([outcome.tests, test])
         outcome.seeds.append(seed)
         outcome.histories += [r.history for r in records]
-        outcome.history = _mean_history(outcome.histories)
+        outcome.history = mean_history(outcome.histories)
         outcome.best_epoch = float(np.mean([r.best_epoch for r in records]))
         if outcome.weights is None:
             outcome.weights = records[0].weights
@@ -210,9 +209,8 @@ class Laboratory:
         """One of the disjoint parts of the rows: classes in proportion. Parts of a half are made of the parts of its halves."""
         rng = np.random.default_rng((self.case.seed, fold))
         order = rng.permutation(rows)
-        y = self.contributions.targets(order)
         if self.case.prepared.classes:
-            order = order[np.argsort(y, kind="stable")]
+            order = order[np.argsort(self.case.prepared.scorer(order).y, kind="stable")]
         count = max(1, round(1 / share))
         return np.sort(order[part % count::count])
 
@@ -220,17 +218,3 @@ class Laboratory:
 def _work(hidden: Sequence[int]) -> float:
     """Products of a step, roughly, with what a step costs whatever it multiplies."""
     return float(sum(a * b for a, b in zip(hidden, hidden[1:], strict=False)) + 64 * hidden[0] + _A_STEP)
-
-
-def _mean_history(histories: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
-    longest = max((len(h["train_loss"]) for h in histories), default=0)
-    out = {}
-    for name in MetricNames:
-        table = np.full((len(histories), longest), np.nan)
-        for row, history in enumerate(histories):
-            values = history[name]
-            table[row, : len(values)] = values
-            if 0 < len(values) < longest:
-                table[row, len(values):] = values[-1]
-        out[name] = [float(np.nanmean(column)) if np.isfinite(column).any() else math.nan for column in table.T]
-    return out

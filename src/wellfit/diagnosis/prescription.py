@@ -57,8 +57,7 @@ class Prescription:
             gain = {"value": self.gain.value, "ci": [self.gain.low, self.gain.high], "how": "measured", "unit": "share"}
         elif self.expected is not None:
             gain = {"value": self.expected[0], "ci": list(self.expected[1:]), "how": "expected", "unit": "points"}
-        first = next(iter(self.added), self.title)
-        return {"title": self.title, "regularizer": first, "settings": self.added, "recipe": self.recipe.to_mapping(),
+        return {"title": self.title, "settings": self.added, "recipe": self.recipe.to_mapping(),
                 "learning_rate": self.learning_rate, "hidden": list(self.hidden) if self.hidden else None, "epochs": self.epochs,
                 "gain": gain, "why": self.why, "evidence": self.evidence}
 

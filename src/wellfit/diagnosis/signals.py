@@ -56,9 +56,6 @@ class Signals:
         if signal is not None and (name not in self.found or signal.value > self.found[name].value):
             self.found[name] = signal
 
-    def value(self, name: str) -> float:
-        return self.found[name].value if name in self.found else 0.0
-
     def draw(self, rng: np.random.Generator) -> dict[str, float]:
         """Every signal as it might have been measured another time; those that were not, as they usually are."""
         known = {n: (s.value, s.error) for n, s in self.found.items()}

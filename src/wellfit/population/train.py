@@ -68,6 +68,22 @@ class Record:
         return values[min(epoch or len(values), len(values)) - 1]
 
 
+def mean_history(histories: Sequence[Mapping[str, list[float]]], ended: Sequence[bool] | None = None) -> dict[str, list[float]]:
+    """Per epoch the mean over trainings, for every metric. One that ended early keeps its last value, so that the mean is always
+    over the same; ``ended`` says which have (default: all)."""
+    lengths = [len(history["train_loss"]) for history in histories]
+    longest = max(lengths, default=0)
+    out = {}
+    for name in MetricNames:
+        padded = np.full((len(histories), longest), np.nan)
+        for row, (history, length) in enumerate(zip(histories, lengths, strict=True)):
+            padded[row, :length] = history[name]
+            if 0 < length < longest and (ended is None or ended[row]):
+                padded[row, length:] = history[name][-1]
+        out[name] = [float(v) for v in np.nanmean(padded, axis=0)] if longest and np.isfinite(padded).any() else []
+    return out
+
+
 @dataclass(frozen=True)
 class Wants:
     """What to hand over when a member ends."""

@@ -17,7 +17,7 @@ import torch
 from wellfit.population.pool import Pool, Progress
 from wellfit.population.problem import Member, MetricNames
 from wellfit.population.tiers import AnyProblem
-from wellfit.population.train import Record, Wants
+from wellfit.population.train import Record, Wants, mean_history
 from wellfit.search.configuration import Configuration
 from wellfit.search.rundir import RunDirectory
 from wellfit.search.score import Scorer, softmax
@@ -205,7 +205,7 @@ class Trainer:
         return (configuration * seeds + seed) * folds + fold
 
     def _outcome(self, configuration: Configuration, seed: int, pruned_at: int | None, records: list[Record]) -> Outcome:
-        history = _mean_history(records)
+        history = mean_history([r.history for r in records], [r.ended for r in records])
         if pruned_at is not None:
             error = float(np.mean([r.at("validation_error", pruned_at) for r in records]))
             loss = float(np.mean([r.at("validation_loss", pruned_at) for r in records]))
@@ -293,20 +293,6 @@ def _judge_elsewhere(records: Sequence[Record]) -> None:
         assert record.trail is not None
         others = [r.best_epoch for n, r in enumerate(records) if n != f]
         record.outputs = record.trail[min(max(1, round(float(np.mean(others)))), len(record.trail)) - 1]
-
-
-def _mean_history(records: Sequence[Record]) -> dict[str, list[float]]:
-    """Mean over the folds; one that stopped early keeps its last value, so that the mean is always over the same rows."""
-    length = max((r.epochs for r in records), default=0)
-    out = {}
-    for name in MetricNames:
-        padded = np.full((len(records), length), np.nan)
-        for row, record in enumerate(records):
-            padded[row, : record.epochs] = record.history[name]
-            if record.ended and 0 < record.epochs < length:
-                padded[row, record.epochs:] = record.history[name][-1]
-        out[name] = [float(v) for v in np.nanmean(padded, axis=0)] if length and np.isfinite(padded).any() else []
-    return out
 
 
 def _pack(records: Mapping[int, Record]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

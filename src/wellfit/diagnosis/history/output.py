@@ -49,7 +49,9 @@ def as_diagnosis(verdict: HistoryVerdict) -> dict[str, Any]:
     if verdict.cause == "overfits":
         when = verdict.when
         patience = max(3, math.ceil((when["best_high"] - when["best_low"]) / 2)) if history.unit == "epoch" else 10
-        content["prescriptions"] = [{"regularizer": "early_stopping", "settings": {"patience": min(patience, 50)},
+        settings = {"patience": min(patience, 50)}
+        content["prescriptions"] = [{"title": "early stopping", "settings": {"early_stopping": settings},
+                                     "recipe": {"format": 1, "regularizers": [{"name": "early_stopping", **settings}]},
                                      "why": f"The best {history.unit} is {shown(when['best'])} of {shown(when['last'])}.",
                                      "evidence": "the curves themselves"}]
     if history.notes:

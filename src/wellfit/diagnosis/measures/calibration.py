@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wellfit.core.errors import WellfitError
-from wellfit.diagnosis.measures.estimate import Estimate, affordable, around, resample
+from wellfit.diagnosis.measures.estimate import Estimate, affordable, around, resample, wilson
 
 _SMALLEST = 1e-30
 _TEMPERATURES = np.geomspace(0.05, 20.0, 61)
@@ -99,7 +99,7 @@ def calibration(probabilities: np.ndarray, y: np.ndarray, *, bins: int | None = 
     temperature = around(np.log(best), float(spread.var(ddof=1)))
     size = one[0] * effective
     accuracy = one[2] / np.maximum(one[0], 1)
-    low, high = _wilson(accuracy, np.maximum(size, 1e-9))
+    low, high = wilson(accuracy * np.maximum(size, 1e-9), np.maximum(size, 1e-9))
     return Calibration(
         error, float((one[0] / one[0].sum()) @ np.abs(accuracy - one[1] / np.maximum(one[0], 1))),
         around(float(surer.mean()), float(per_row.var(ddof=1)) * n / (n - 1)),
@@ -151,11 +151,3 @@ def _lowest(losses: np.ndarray) -> np.ndarray:
     shift = np.where(curvature > 0, 0.5 * (left - right) / np.where(curvature > 0, curvature, 1), 0.0)
     step = np.log(_TEMPERATURES[1] / _TEMPERATURES[0])
     return _TEMPERATURES[at] * np.exp(np.clip(shift, -1, 1) * step)  # type: ignore[no-any-return]
-
-
-def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% interval of a proportion (Wilson 1927)."""
-    z = 1.959964
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,20 @@ def of_draws(value: float, draws: np.ndarray) -> Estimate:
     """The central 95% of bootstrap or posterior draws, around a value."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(value), float(low), float(high), float(np.std(draws)))
+
+
+def wilson(count: Any, n: Any, z: float = 1.959964) -> tuple[Any, Any]:
+    """The interval of shares count / n, at ``z`` standard deviations (Wilson 1927); from 0 to 1 where n is 0. Numbers or arrays.
+
+    >>> tuple(round(float(v), 3) for v in wilson(0, 100))
+    (0.0, 0.037)
+    """
+    n = np.asarray(n, dtype=np.float64)
+    size = np.maximum(n, 1e-12)
+    share = np.asarray(count, dtype=np.float64) / size
+    centre = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z / (1 + z**2 / size) * np.sqrt(np.maximum(share * (1 - share), 0) / size + z**2 / (4 * size**2))
+    return np.where(n > 0, np.maximum(centre - half, 0.0), 0.0)[()], np.where(n > 0, np.minimum(centre + half, 1.0), 1.0)[()]
 
 
 def means(rows: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from wellfit.core.errors import WellfitError
+from wellfit.diagnosis.measures.estimate import wilson
 from wellfit.diagnosis.measures.noise_floor import Floor, noise_floor
 
 QUALITIES = ("self_confidence", "margin", "relative")
@@ -289,23 +290,9 @@ def residual_outliers(residuals: np.ndarray, *, limit: float = 5.0) -> Residuals
     scale = 1.4826 * float(np.median(centred))
     scale = scale if scale > 0 else float(residuals.std())
     out = np.flatnonzero(centred > limit * scale) if scale > 0 else np.empty(0, dtype=np.int64)
-    low, high = wilson(len(out), len(residuals))
+    low, high = (float(v) for v in wilson(len(out), len(residuals)))
     expected = 2 * (1 - NormalDist().cdf(limit))
     return Residuals(len(out) / len(residuals), low, high, expected, out[np.argsort(-centred[out])], scale, limit)
-
-
-def wilson(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson 95% interval of a share (Wilson 1927).
-
-    >>> tuple(round(v, 3) for v in wilson(0, 100))
-    (0.0, 0.037)
-    """
-    if n == 0:
-        return 0.0, 1.0
-    p = count / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _floor_of(p: np.ndarray, labels: np.ndarray, classes: int) -> Floor:

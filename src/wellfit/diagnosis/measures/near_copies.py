@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wellfit.core.errors import WellfitError
-from wellfit.diagnosis.measures.label_noise import wilson
+from wellfit.diagnosis.measures.estimate import wilson
 
 NEIGHBOURS = 10
 RARE = 1e-3
@@ -97,7 +97,7 @@ def near_copies(reference: np.ndarray, queries: np.ndarray, *, rare: float = RAR
     n, m = len(held), len(asked)
     inner = int((_chance(inside, dimension) < rare).sum())
     share, within = len(rows) / m, inner / n
-    low, high = wilson(len(rows), m)
+    low, high = (float(v) for v in wilson(len(rows), m))
     least, most = _difference(len(rows), m, inner, n)
     found = share - within >= 0.01 and _difference(len(rows), m, inner, n, z=3.0)[0] > 0
     exact = float((across[:, 0] <= 0).mean())
@@ -107,8 +107,7 @@ def near_copies(reference: np.ndarray, queries: np.ndarray, *, rare: float = RAR
 def _difference(count: int, n: int, other: int, m: int, z: float = 1.96) -> tuple[float, float]:
     """Newcombe's interval of count / n - other / m."""
     p, q = count / n, other / m
-    low, high = wilson(count, n, z)
-    other_low, other_high = wilson(other, m, z)
+    (low, high), (other_low, other_high) = ([float(v) for v in wilson(c, size, z)] for c, size in ((count, n), (other, m)))
     return p - q - float(np.hypot(p - low, other_high - q)), p - q + float(np.hypot(high - p, q - other_low))
 
 

@@ -60,7 +60,7 @@ def tried(diagnosis: Diagnosis) -> str:
 
 def label(row: dict[str, Any]) -> str:
     """What a prescription is called."""
-    return (as_text(row.get("title")) or as_text(row.get("regularizer"))).replace("_", " ")
+    return as_text(row.get("title")).replace("_", " ")
 
 
 def settings_words(row: dict[str, Any]) -> str:
