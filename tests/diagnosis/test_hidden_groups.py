@@ -121,3 +121,18 @@ def test_dates_give_an_order() -> None:
 def test_too_few_rows_in_time() -> None:
     with pytest.raises(WellfitError, match="by time"):
         time_order(np.zeros((9, 2)), np.zeros(9), np.arange(9), regression=True)
+
+
+def test_the_target_by_another_name_is_no_group() -> None:
+    """Every class is one group: no split by groups could be learned from."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(8), 12)
+    inputs = y[:, None] + 0.05 * rng.standard_normal((len(y), 3))
+    frame = pd.DataFrame({"code": [f"k{c}" for c in y], "a": inputs[:, 0], "b": inputs[:, 1], "c": inputs[:, 2]})
+    assert hidden_groups(frame, y, inputs, ["a", "b", "c"], regression=False) == []
+
+
+def test_groups_that_are_a_class_each_are_spread_over_the_folds() -> None:
+    y = np.repeat(np.arange(10), 7)
+    folds = folds_of_groups(y, y, 5, False, np.random.default_rng(0))
+    assert np.bincount(folds).tolist() == [14] * 5

@@ -53,9 +53,15 @@ class Remedy:
         return all(_holds(wanted, facts.get(name)) for name, wanted in self.when.items())
 
     def recipe(self, beside: Recipe = Recipe()) -> Recipe:  # noqa: B008 - a recipe is frozen
-        """The remedy added to a recipe, whose own parts of the same name give way."""
+        """The remedy added to a recipe, whose own parts give way: those of the same name, and those that cannot stand beside it.
+
+        >>> lasso = Remedy("a", (), {}, {"l1": {"strength": 0.001}})
+        >>> [p.name for p in lasso.recipe(Recipe(lookup("elastic_net")(0.01), lookup("dropout")(0.2)))]
+        ['dropout', 'l1']
+        """
         own = [_made(name, settings, (self.warm or {}).get(name)) for name, settings in self.parts.items()]
-        return Recipe(*[p for p in beside if p.name not in self.parts], *own)
+        against = {*self.parts, *(other for part in own for other in part.conflicts)}
+        return Recipe(*[p for p in beside if p.name not in against and not self.parts.keys() & p.conflicts.keys()], *own)
 
 
 def _holds(wanted: Any, fact: Any) -> bool:

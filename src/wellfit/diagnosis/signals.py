@@ -97,11 +97,7 @@ def training_signals(study: Study) -> Signals:
 
 
 def _gap(study: Study) -> Signal:
-    """Merit on other rows less merit on training rows, as a share of the former."""
-    laboratory = study.laboratory
-    there = [laboratory.contributions.merit(p[None]) for p in study.base.judged]
-    here = [laboratory.on_training.merit(p[None]) for p in study.base.learned]
-    shares = [1 - b / max(a, 1e-12) for a, b in zip(there, here, strict=True)]
+    shares = study.gaps()
     return Signal(float(np.mean(shares)), float(np.std(shares) / len(shares) ** 0.5), "training rows against others")
 
 

@@ -30,6 +30,7 @@ _SMALL = 16                # a hidden layer of at most so many units may be what
 _LONGER = 4
 _WAVES = (0.5, 0.55, 0.5)  # shares of what is left that go to new variants; the rest confirms the best
 _STILL = 0.02
+_LEARNED = 0.9             # the gap as a share of the error, from which on the training rows count as fitted
 _CONFIRMED = 2             # variants of a family that are trained again
 
 
@@ -66,6 +67,12 @@ class Study:
 
     def outcome(self, variant: Variant) -> Outcome | None:
         return self.laboratory.outcomes.get(variant.name)
+
+    def gaps(self) -> list[float]:
+        """Of every seed of the case: merit on other rows less merit on training rows, as a share of the former."""
+        there = [self.laboratory.contributions.merit(p[None]) for p in self.base.judged]
+        here = [self.laboratory.on_training.merit(p[None]) for p in self.base.learned]
+        return [1 - b / max(a, 1e-12) for a, b in zip(there, here, strict=True)]
 
     def gain(self, variant: Variant) -> Gain | None:
         """How much better than the case it does on rows it was not trained on."""
@@ -130,6 +137,9 @@ def _plan(found: Study) -> list[Variant]:
     narrower = [v for h, v in found.widths.items() if sum(h) < sum(case.settings.hidden)]
     wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
     longer, shuffled = list(found.lengths.values()), [found.shuffled] if found.shuffled else []
+    if found.base.finite and min(found.gaps()) >= _LEARNED:  # it has fitted its rows: not rate, width or length is what it lacks
+        return [*remedied[:1], *halves, *remedied[1:2], *narrower, *found.lighter[:1], *remedied[2:4], *fewer, *rates[:2],
+                *remedied[4:], *found.lighter[1:], *rates[2:4], *wider, *found.larger, *rates[4:], *shuffled, *longer]
     soon, late = (longer, []) if still_learning(found.base.history["train_loss"]) else ([], longer)
     return [*soon, *remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *found.larger, *fewer,
             *rates[2:4], *remedied[2:4], *narrower, *remedied[4:], *rates[4:], *found.lighter[1:], *shuffled, *late]

@@ -508,6 +508,8 @@ def test_a_member_that_diverges_leaves_no_trace(activation: str, norm: bool, dty
         assert not beside.metrics["train_loss"][members.index(bad), -1] < 1e3
         for row, other in zip(rows, (0, 1)):
             identical(beside.rows([row]), clean.rows([other]))
+    train("native", problem, [bad], dtype=dtype)  # a call leaves its memory to later ones
+    identical(train("native", problem, good, dtype=dtype).rows([0, 1]), clean.rows([0, 1]))
 
 
 @pytest.mark.parametrize("name", [n for n, kind in built_in().items() if kind.neutral()])

@@ -82,7 +82,7 @@ def hidden_groups(frame: pd.DataFrame, y: np.ndarray, inputs: np.ndarray, source
     """Columns that name groups of near copies, the costliest first; those that leak are marked.
 
     A column is a candidate if its whole numbers or texts (or the texts' prefixes) form at least 5 groups, at most half as many as
-    rows, and 4 of 5 rows have company. Its rows must be near copies of each other without it and without columns that are the same
+    rows, 4 of 5 rows have company, and most classes have several groups. Its rows must be near copies of each other without it and without columns that are the same
     thing under another name: a closeness of at least 0.5 with a target that hardly changes within a group (constancy of at least
     0.5), or of at least 0.9. A quantity is no name: a column is passed over if its values are ordered along the data, that is if
     the rank correlation with the value of the nearest row of another group is above 0.7 (texts in the order of the
@@ -104,7 +104,7 @@ def hidden_groups(frame: pd.DataFrame, y: np.ndarray, inputs: np.ndarray, source
     scaled, = standardized(np.where(np.isfinite(inputs), inputs, 0.0))
     origin = origin[_varying(np.where(np.isfinite(inputs), inputs, 0.0))]
     candidates = [(str(name), part, code) for name in frame.columns for part, code in group_codes(frame[name])
-                  if _plausible(code)]
+                  if _plausible(code) and (regression or not _classes_by_name(code, y))]
     if not candidates or len(y) < 20:
         return []
     rng = np.random.default_rng(seed)
@@ -169,6 +169,13 @@ def _varying(inputs: np.ndarray) -> np.ndarray:
 def _plausible(code: np.ndarray) -> bool:
     size = np.unique(code, return_counts=True)[1]
     return bool(5 <= len(size) <= len(code) / 2 and size[size > 1].sum() >= 0.8 * len(code))
+
+
+def _classes_by_name(code: np.ndarray, y: np.ndarray) -> bool:
+    """Whether most rows are of a class with a single group: then the column is the target by another name."""
+    pairs = np.unique(np.stack([np.unique(code, return_inverse=True)[1].reshape(-1), y]), axis=1)
+    groups = np.bincount(pairs[1].astype(np.int64), minlength=int(y.max()) + 1)
+    return bool((groups[y.astype(np.int64)] < 2).mean() > 0.5)
 
 
 def _chance(code: np.ndarray) -> float:

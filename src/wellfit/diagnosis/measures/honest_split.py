@@ -62,7 +62,9 @@ def folds_of_groups(groups: np.ndarray, y: np.ndarray, count: int, regression: b
     classes = np.zeros(len(y), dtype=np.int64) if regression else np.unique(y, return_inverse=True)[1].reshape(-1)
     table = np.zeros((len(names), int(classes.max()) + 1))
     np.add.at(table, (code.reshape(-1), classes), 1.0)
+    table = np.column_stack([table, table.sum(axis=1)])
     weight = 1 / np.maximum(table.sum(axis=0), 1.0)
+    weight[-1] *= 0.1  # size decides where classes do not: of groups that are a class each, any fold may take any
     order = rng.permutation(len(names))
     order = order[np.argsort(-table[order].sum(axis=1), kind="stable")]
     load = np.zeros((count, table.shape[1]))

@@ -10,6 +10,8 @@ import numpy as np
 _TREES = 60
 _SUFFICES, _NEEDED = 1.5, 3.0   # the column alone loses at most this factor; without it the error grows at least by this one
 _LARGEST_ERROR = 0.25           # of always giving the commonest answer: what the column alone leaves at most
+_LONELY = 0.4                   # the next best column knows at most this share of what it knows ...
+_EQUAL = 1.2                    # ... although all the others together do as well as it, up to this factor of the error
 _CANDIDATES = 3
 _SMALLEST = 0.002
 
@@ -22,22 +24,32 @@ class Telling:
         column: its name.
         alone, together, without: cross-validated error of a forest on the column, on everything, on everything else: share of wrong
             answers, each class counting alike, or squared error over the variance.
+        next_best: the same of the best other column alone.
+        base: the same of always giving the commonest answer.
         dominance: without / max(alone, together).
+        lonely: the others do as well as it together, but none of them comes near it.
     """
 
     column: str
     alone: float
     together: float
     without: float
+    next_best: float
+    base: float
 
     @property
     def dominance(self) -> float:
         return self.without / max(self.alone, self.together, _SMALLEST)
 
+    @property
+    def lonely(self) -> bool:
+        knows, next_knows = (self.base - e for e in (self.alone, self.next_best))
+        return next_knows <= _LONELY * knows and self.without <= _EQUAL * max(self.alone, _SMALLEST)
+
     def sentence(self) -> str:
         """The finding in one line."""
         return (f"Column {self.column!r} alone predicts the target with an error of {self.alone:.1%} (all columns "
-                f"{self.together:.1%}, all others {self.without:.1%}). If it is only known after the fact, leave it out with "
+                f"{self.together:.1%}, all others {self.without:.1%}, the best of them {self.next_best:.1%}). If it is only known after the fact, leave it out with "
                 f"drop=[{self.column!r}].")
 
 
@@ -48,7 +60,8 @@ def telling_column(inputs: np.ndarray, y: np.ndarray, groups: np.ndarray, names:
     A strong feature is usually one of several that say the same: leaving it out costs little. What was computed from the target is
     alone in what it says. A column is named when a forest on it alone errs at most 1.5 times as often as one on all columns, and
     one on all the others at least 3 times as often; and when alone it leaves at most a quarter of the error of the commonest
-    answer.
+    answer. Where all the others together do as well as it, it is named if none of them alone knows two fifths of what it knows:
+    what takes many weak measurements to tell is seldom told by another measurement at once.
 
     Source: the notion of leakage by a feature: Kaufman et al. 2012, "Leakage in data mining"; the factors are ours.
 
@@ -65,15 +78,16 @@ def telling_column(inputs: np.ndarray, y: np.ndarray, groups: np.ndarray, names:
     folds = _folds(y, regression, seed)
     base = 1.0 if regression else 1 - 1 / len(np.unique(y))
     together = _error(inputs, y, folds, regression, seed)
-    found: list[tuple[float, int]] = []
-    for group in _strongest(inputs, y, groups, regression, seed):
-        alone = _error(inputs[:, groups == group], y, folds, regression, seed)
-        if alone <= _SUFFICES * max(together, _SMALLEST) and alone <= _LARGEST_ERROR * base:
-            found.append((alone, int(group)))
-    for alone, group in sorted(found):
+    strongest = _strongest(inputs, y, groups, regression, seed)
+    errors = {group: _error(inputs[:, groups == group], y, folds, regression, seed) for group in strongest}
+    for group, alone in sorted(errors.items(), key=lambda pair: pair[1]):
+        if alone > _LARGEST_ERROR * base:
+            break
         without = _error(inputs[:, groups != group], y, folds, regression, seed)
-        telling = Telling(str(names[group]), alone, together, without)
-        if telling.dominance >= _NEEDED:
+        next_best = min((e for g, e in errors.items() if g != group), default=base)
+        telling = Telling(str(names[group]), alone, together, without, next_best, base)
+        suffices = alone <= _SUFFICES * max(together, _SMALLEST)
+        if (suffices and telling.dominance >= _NEEDED) or telling.lonely:
             return telling
     return None
 

@@ -1,5 +1,6 @@
 // One member on its way through an epoch: the twin of population/reference.py for a single row of the population.
 #pragma once
+#include "depot.h"
 #include "draws.h"
 #include "parts.h"
 
@@ -11,14 +12,18 @@ namespace wf {
 
 // Memory for one member at a time, taken once per call: nothing is allocated inside a step.
 class Arena {
+    std::vector<int64_t> purpose_;
     unsigned char *memory_ = nullptr;
     size_t used_ = 0, size_ = 0;
 
   public:
-    Arena() = default;
+    // `purpose`: all that the arrangement depends on
+    explicit Arena(std::vector<int64_t> purpose) : purpose_(std::move(purpose)) {}
     Arena(const Arena &) = delete;
     Arena &operator=(const Arena &) = delete;
-    ~Arena() { ::operator delete[](memory_, std::align_val_t(64)); }
+    ~Arena() {
+        if (memory_) Depot::shared().keep({std::move(purpose_), memory_, size_});
+    }
     // Called twice: first to add up, then to hand out.
     template <class T> T *take(int64_t count) {
         used_ = (used_ + 63) / 64 * 64;
@@ -33,8 +38,11 @@ class Arena {
     }
     void provide() {
         size_ = used_ + 128;
-        memory_ = static_cast<unsigned char *>(::operator new[](size_, std::align_val_t(64)));
-        std::memset(memory_, 0, size_);
+        memory_ = Depot::shared().find(purpose_, size_);
+        if (!memory_) {
+            memory_ = Depot::fresh(size_);
+            std::memset(memory_, 0, size_);
+        }
         used_ = 0;
     }
 };
@@ -87,19 +95,17 @@ template <class T> class Worker {
     T *spare_, *mixed_, *delta_, *carried_, *soft_, *soft_spare_, *values_, *inverse_, *branch_scale_;
     uint64_t *room_, *keys_;
     int64_t *order_, *starts_, *labels_, *segments_;
+    int64_t *group_starts_, *group_columns_; // of the features that have several columns: where each group begins, and all in order
     std::vector<Touch> touches_;
-    std::vector<std::vector<int64_t>> group_columns_;
 
   public:
     Worker(const wf_problem &problem, bool norm, bool training, int64_t rows, int64_t most_train_rows)
-        : problem_(problem), layout_(problem, norm), norm_(norm), rows_(rows) {
+        : problem_(problem), layout_(problem, norm), norm_(norm), arena_(purpose(problem, norm, training, rows, most_train_rows)),
+          rows_(rows) {
         arrange(training, most_train_rows);
         arena_.provide();
         arrange(training, most_train_rows);
-        if (problem.feature_groups) {
-            group_columns_.resize(size_t(problem.sources));
-            for (int64_t c = 0; c < problem.columns; ++c) group_columns_[size_t(problem.feature_groups[c])].push_back(c);
-        }
+        if (training && problem.feature_groups) sort_columns();
     }
 
     // ---- evaluation
@@ -138,6 +144,12 @@ template <class T> class Worker {
     }
 
   private:
+    static std::vector<int64_t> purpose(const wf_problem &p, bool norm, bool training, int64_t rows, int64_t most_train_rows) {
+        std::vector<int64_t> out{sizeof(T), norm, training, rows, most_train_rows, p.columns, p.sources, p.feature_groups != nullptr};
+        out.insert(out.end(), p.widths, p.widths + p.depth + 1);
+        return out;
+    }
+
     void arrange(bool training, int64_t most_train_rows) {
         const auto &layers = layout_.layers;
         int64_t depth = int64_t(layers.size()), size = layout_.inside, out_wide = layers.back().out_wide;
@@ -179,7 +191,23 @@ template <class T> class Worker {
         starts_ = arena_.take<int64_t>(2 * most_train_rows + 3);
         labels_ = arena_.take<int64_t>(rows_);
         segments_ = arena_.take<int64_t>((problem_.columns + 1) * (layout_.widest / W + 1));
+        if (problem_.feature_groups) {
+            group_starts_ = arena_.take<int64_t>(problem_.sources + 1);
+            group_columns_ = arena_.take<int64_t>(problem_.columns);
+        }
         touches_.resize(layout_.parameters.size());
+    }
+
+    // Columns by the feature they come from (a counting sort).
+    void sort_columns() {
+        const int64_t *group = problem_.feature_groups;
+        int64_t *ends = group_starts_, groups = problem_.sources;
+        std::fill_n(ends, groups + 1, int64_t(0));
+        for (int64_t c = 0; c < problem_.columns; ++c) ++ends[group[c] + 1];
+        for (int64_t g = 0; g < groups; ++g) ends[g + 1] += ends[g];
+        for (int64_t c = 0; c < problem_.columns; ++c) group_columns_[ends[group[c]]++] = c;
+        for (int64_t g = groups; g > 0; --g) group_starts_[g] = ends[g - 1]; // where one ends the next begins
+        group_starts_[0] = 0;
     }
 
     void enter(const wf_member &member) {

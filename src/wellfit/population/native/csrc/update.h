@@ -107,16 +107,16 @@ void Worker<T>::shrink_groups(const Parameter &p, bool is_first, int64_t kind, d
         for (int64_t i = 0; i < wide; i += W) groups_in_lanes<T>(p.out, wide, w + i, c + i);
         return;
     }
-    bool grouped = is_first && !group_columns_.empty();
+    bool grouped = is_first && problem_.feature_groups;
     if (!grouped) metric(T(std::sqrt(double(p.out))));
     else metric(T(1));
-    int64_t groups = grouped ? int64_t(group_columns_.size()) : p.in;
+    int64_t groups = grouped ? problem_.sources : p.in;
     for (int64_t group = 0; group < groups; ++group) {
-        int64_t columns = grouped ? int64_t(group_columns_[size_t(group)].size()) : 1, count = 0;
+        int64_t columns = grouped ? group_starts_[group + 1] - group_starts_[group] : 1, count = 0;
         // whole vectors of each row of each panel; the last panel may be narrower
         int64_t length = wide % PANEL<T> ? W : PANEL<T>;
         for (int64_t k = 0; k < columns; ++k) {
-            int64_t i = grouped ? group_columns_[size_t(group)][size_t(k)] : group;
+            int64_t i = grouped ? group_columns_[group_starts_[group] + k] : group;
             for (int64_t o = 0; o < wide; o += length) {
                 int64_t panel = o / PANEL<T> * PANEL<T>, own = std::min(PANEL<T>, wide - panel);
                 segments_[count++] = panel * p.in + i * own + (o - panel);
