@@ -82,13 +82,12 @@ def hidden_groups(frame: pd.DataFrame, y: np.ndarray, inputs: np.ndarray, source
     """Columns that name groups of near copies, the costliest first; those that leak are marked.
 
     A column is a candidate if its whole numbers or texts (or the texts' prefixes) form at least 5 groups, at most half as many as
-    rows, 4 of 5 rows have company, and most classes have several groups. Its rows must be near copies of each other without it and without columns that are the same
-    thing under another name: a closeness of at least 0.5 with a target that hardly changes within a group (constancy of at least
-    0.5), or of at least 0.9. A quantity is no name: a column is passed over if its values are ordered along the data, that is if
-    the rank correlation with the value of the nearest row of another group is above 0.7 (texts in the order of the
-    alphabet). Of those left, at most three
-    are examined: the error of a small forest with the nearest neighbours, cross-validated by rows and by groups, and the difference
-    with a bootstrap over groups.
+    rows, 4 of 5 rows have company, and most classes have several groups. Its rows must be near copies of each other without it
+    and without columns that are the same thing under another name: a closeness of at least 0.5 with a target that hardly changes
+    within a group (constancy of at least 0.5), or of at least 0.9. A quantity is no name: a column is passed over if its values
+    are ordered along the data, that is if the rank correlation with the value of the nearest row of another group is above 0.7
+    (texts in the order of the alphabet). Of those left, at most three are examined: the error of a small forest with the nearest
+    neighbours, cross-validated by rows and by groups, and the difference with a bootstrap over groups.
 
     Args:
         frame: the columns as they were read, without the target; ignored ones included.

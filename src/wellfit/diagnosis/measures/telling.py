@@ -49,8 +49,8 @@ class Telling:
     def sentence(self) -> str:
         """The finding in one line."""
         return (f"Column {self.column!r} alone predicts the target with an error of {self.alone:.1%} (all columns "
-                f"{self.together:.1%}, all others {self.without:.1%}, the best of them {self.next_best:.1%}). If it is only known after the fact, leave it out with "
-                f"drop=[{self.column!r}].")
+                f"{self.together:.1%}, all others {self.without:.1%}, the best of them {self.next_best:.1%}). If it is only known "
+                f"after the fact, leave it out with drop=[{self.column!r}].")
 
 
 def telling_column(inputs: np.ndarray, y: np.ndarray, groups: np.ndarray, names: Sequence[str], *, regression: bool,
