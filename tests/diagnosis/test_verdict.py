@@ -7,8 +7,9 @@ import pytest
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import registered
 from wellfit.diagnosis.remedies import Remedy, remedies
+from wellfit.diagnosis.rules import rules
 from wellfit.diagnosis.signals import Signal, Signals
-from wellfit.diagnosis.verdict import CAUSES, decide, judge, rules
+from wellfit.diagnosis.verdict import CAUSES, decide, judge
 
 
 def cause(**values: float) -> str:

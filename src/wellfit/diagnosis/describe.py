@@ -10,9 +10,10 @@ from wellfit.diagnosis.measurement import Level, Measurement, between, percent
 from wellfit.diagnosis.measures.bias_variance import BiasVariance, bias_variance
 from wellfit.diagnosis.measures.gap import generalization_gap
 from wellfit.diagnosis.measures.memorization import memorization
+from wellfit.diagnosis.rules import rules
 from wellfit.diagnosis.signals import Signals
 from wellfit.diagnosis.study import Study
-from wellfit.diagnosis.verdict import Verdict, rules
+from wellfit.diagnosis.verdict import Verdict
 from wellfit.report.numbers import NAMES, plain
 
 

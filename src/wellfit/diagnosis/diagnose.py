@@ -16,10 +16,11 @@ from wellfit.diagnosis.case import Case, open_case
 from wellfit.diagnosis.laboratory import Laboratory
 from wellfit.diagnosis.measurement import Measurement
 from wellfit.diagnosis.prescription import Prescription, prescribe
+from wellfit.diagnosis.rules import rules
 from wellfit.diagnosis.signals import Signals, training_signals
 from wellfit.diagnosis.study import Study, study
 from wellfit.diagnosis.trial import Trial, try_out
-from wellfit.diagnosis.verdict import Verdict, judge, rules
+from wellfit.diagnosis.verdict import Verdict, judge
 from wellfit.diagnosis.views import views
 from wellfit.population.pool import Pool
 from wellfit.report import write_report

@@ -57,8 +57,8 @@ def _more_data(found: Study) -> Fault:
     curve, of_merit = _curve(found, judge.error), _curve(found, judge.merit)
     if curve is None or of_merit is None:
         return Fault()
-    rows = found.facts["rows"]
-    share = curve.share
+    rows = len(found.laboratory.development)  # all that there is, of which a fold's training part is only a share
+    share, expected = curve.doubling(rows)[0], of_merit.doubling(rows)[1]
     level: Level = "alarm" if share.low > 0.1 else "notice" if share.low > 0 else "good"
     words = (f"twice the rows ({2 * rows} instead of {rows}) would take {percent(share.value)} of the error away "
              f"(95% interval {between(share.low, share.high)}).")
@@ -69,7 +69,7 @@ def _more_data(found: Study) -> Fault:
                                   "fit": {"n": ahead.tolist(), "error": middle.tolist(), "low": low.tolist(),
                                           "high": high.tolist()},
                                   "twice": curve.to_dict()}}
-    expected, today = of_merit.expected_gain, max(float(of_merit.errors[-1]), 1e-12)
+    today = max(float(of_merit.errors[-1]), 1e-12)
     error = (expected.high - expected.low) / (2 * 1.96) / today
     gain = expected.value / today - _CAUTION * error  # curves through few sizes promise more than comes
     return Fault(Measurement("data", "What twice the data would gain", share.value, "share", words,

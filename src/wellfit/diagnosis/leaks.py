@@ -9,7 +9,8 @@ from wellfit.diagnosis.examples import inputs_of
 from wellfit.diagnosis.faults import Fault
 from wellfit.diagnosis.measurement import Level, Measurement, percent
 from wellfit.diagnosis.measures.hidden_groups import hidden_groups
-from wellfit.diagnosis.measures.near_copies import near_copies
+from wellfit.diagnosis.measures.linked_rows import cost_of_links
+from wellfit.diagnosis.measures.near_copies import near_copies, standardized
 from wellfit.diagnosis.measures.telling import telling_column
 from wellfit.diagnosis.measures.time_order import ordered_columns, time_order
 from wellfit.diagnosis.signals import Signal
@@ -87,21 +88,15 @@ def _by_time(case: Case, prepared: PreparedTable) -> list[Fault]:
 def _copies(found: Study) -> Fault:
     """Rows that were judged and have a near copy among the rows learned from, and how much they flatter the score.
 
-    Rows may resemble each other by nature; what counts is that those with a copy are predicted better than the others.
+    Rows may resemble each other by nature. What counts is that those with a copy are predicted better than the others, and that a
+    quick model predicts them worse once it has not seen the copy.
     """
     case, judge = found.laboratory.case, found.laboratory.contributions
     inputs = inputs_of(case, judge.rows) if len(judge.rows) <= _COPIED_ROWS else None
     if inputs is None or judge.scorer.own is not None:
         return Fault()
-    copied = np.zeros(len(judge.rows), dtype=bool)
-    place = {int(row): i for i, row in enumerate(judge.rows)}
-    start = 0
-    for train, validation in case.folds:
-        known = inputs_of(case, train)
-        assert known is not None
-        near = near_copies(known, inputs[start:start + len(validation)], seed=case.seed)
-        copied[[place[int(validation[r])] for r in near.rows]] = True
-        start += len(validation)
+    links = _links(case, judge.rows, inputs)
+    copied = np.isin(judge.rows, links[:, 0])
     share = float(copied.mean())
     merits = np.mean([judge.merits(p) for p in found.base.judged], axis=0)
     if share < _FEW_COPIES or share > 0.95:
@@ -110,10 +105,35 @@ def _copies(found: Study) -> Fault:
     rest = (counts[:, ~copied] @ merits[~copied]) / np.maximum(counts[:, ~copied].sum(axis=1), 1e-12)
     flattered = 1 - (counts @ merits / counts.sum(axis=1)) / np.maximum(rest, 1e-12)
     value, spread = float(flattered.mean()), float(flattered.std())
+    leaks = value > 2 * spread and _give_away(found, links)
     words = (f"{percent(share, 1)} of the judged rows have a near copy among the rows learned from; without them the error is "
-             f"{percent(value / max(1 - value, 1e-9))} larger.")
-    level: Level = "alarm" if value > _FLATTERED and value > 2 * spread else "notice"
+             f"{percent(value / max(1 - value, 1e-9))} larger"
+             f"{'.' if leaks else ', as rows in dense places are easier: their copies do not give them away.'}")
+    level: Level = "alarm" if leaks and value > _FLATTERED else "notice"
     return Fault(Measurement("leak", "Leakage", share, "share", words, None, level),
-                 {"leak": Signal(value / _FLATTERED if value > 2 * spread else 0.0, spread / _FLATTERED / 2,
-                                 "copies across the split")},
+                 {"leak": Signal(value / _FLATTERED if leaks else 0.0, spread / _FLATTERED / 2, "copies across the split")},
                  {"leaks": [{"kind": "copies", "what": words, "measured": percent(share, 1)}]} if level == "alarm" else {})
+
+
+def _links(case: Case, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """(m, 2): judged rows and the row of their fold's training part that each is nearly a copy of."""
+    found, start = [], 0
+    for train, validation in case.folds:
+        known = inputs_of(case, train)
+        assert known is not None
+        near = near_copies(known, inputs[start:start + len(validation)], seed=case.seed)
+        found.append(np.stack([validation[near.rows], train[near.copies]], axis=1))
+        start += len(validation)
+    assert start == len(rows)
+    return np.concatenate(found)
+
+
+def _give_away(found: Study, links: np.ndarray) -> bool:
+    case = found.laboratory.case
+    rows = found.laboratory.development
+    inputs = inputs_of(case, rows)
+    assert inputs is not None
+    scaled, = standardized(inputs)
+    cost = cost_of_links(scaled, np.asarray(case.prepared.scorer(rows).y), np.searchsorted(rows, links),
+                         regression=case.prepared.classes == 0, seed=case.seed)
+    return cost is not None and cost.low > 0

@@ -14,11 +14,13 @@ import numpy as np
 
 from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.laboratory import Variant
+from wellfit.diagnosis.rules import rules
 from wellfit.diagnosis.study import Study
 
-#: (mean, sd) of gains that were not measured: what is not known must not look certain.
-_UNMEASURED = {"data": (0.05, 0.05), "optimisation": (0.0, 0.04), "capacity": (0.0, 0.04), "regularized": (0.0, 0.05)}
-_USUAL = 0.15        # how large a gain usually is
+#: sd of gains that were not measured: what is not known must not look certain. Their mean is the usual gain (causes.yaml).
+_UNMEASURED = {"data": 0.06, "optimisation": 0.04, "capacity": 0.04, "regularized": 0.05}
+_SPREAD = 0.15       # of gains around the usual one
+_MANY_INPUTS = 0.5   # inputs per row
 _FITS_BETTER = 0.03  # of the merit: what the training rows have to gain before a change counts as one against underfitting
 
 
@@ -45,11 +47,12 @@ class Signals:
 
     Names: ``broken`` (0 or 1), ``leak``, ``shift``, ``noise`` (shares), ``optimisation``, ``capacity``, ``lighter``,
     ``regularized``, ``data`` (gains), ``gap`` (validation less training, as a share of validation). ``merit`` is
-    that of the set-up, of which gains are shares.
+    that of the set-up, of which gains are shares; ``usual`` what gains are before they are measured.
     """
 
     found: dict[str, Signal] = field(default_factory=dict)
     merit: float = 1.0
+    usual: dict[str, float] = field(default_factory=dict)
 
     def put(self, name: str, signal: Signal | None) -> None:
         """Keep a signal; of two of one name the stronger."""
@@ -58,8 +61,9 @@ class Signals:
 
     def draw(self, rng: np.random.Generator) -> dict[str, float]:
         """Every signal as it might have been measured another time; those that were not, as they usually are."""
+        unmeasured = {n: (self.usual.get(n, 0.0), sd) for n, sd in _UNMEASURED.items()}
         known = {n: (s.value, s.error) for n, s in self.found.items()}
-        return {n: value + error * float(rng.standard_normal()) for n, (value, error) in {**_UNMEASURED, **known}.items()}
+        return {n: value + error * float(rng.standard_normal()) for n, (value, error) in {**unmeasured, **known}.items()}
 
 
 def change_of_fit(study: Study, variant: Variant) -> float:
@@ -81,6 +85,7 @@ def training_signals(study: Study) -> Signals:
         return signals
     signals.merit = study.laboratory.contributions.merit(study.base.judged)
     signals.put("gap", _gap(study))
+    signals.usual = usual_gains(signals.found["gap"].value, study.facts.get("inputs_per_row", 0.0))
     narrower: list[Variant] = []
     wider: list[Variant] = []
     for hidden, variant in study.widths.items():
@@ -90,7 +95,7 @@ def training_signals(study: Study) -> Signals:
     signals.put("capacity", _best(study, [*wider, *study.larger], fits_better=True))
     signals.put("lighter", _best(study, study.lighter, fits_better=None))
     remedied = [v for _, v in study.remedied.values()]
-    prescribed = _best(study, remedied, fits_better=False)
+    prescribed = _best(study, remedied, fits_better=False, usual=signals.usual["regularized"])
     otherwise = _best(study, [*narrower, *study.rates.values()], fits_better=False)
     signals.put("regularized", _stronger(prescribed, otherwise))
     return signals
@@ -108,7 +113,18 @@ def _stronger(first: Signal | None, second: Signal | None) -> Signal | None:
     return first if first.value - first.error >= 0.7 * (second.value - second.error) else second
 
 
-def _best(study: Study, variants: Iterable[Variant], fits_better: bool | None) -> Signal | None:
+def usual_gains(gap: float, inputs_per_row: float) -> dict[str, float]:
+    """What twice the data and regularization usually gain where the gap is this large; regularization more where inputs are many.
+
+    >>> usual_gains(1.0, 0.01)["regularized"] < usual_gains(1.0, 100.0)["regularized"]
+    True
+    """
+    usual = rules()["usual"]
+    name = "regularized_many_inputs" if inputs_per_row >= _MANY_INPUTS else "regularized"
+    return {"data": usual["data"] * max(gap, 0.0), "regularized": usual[name] * max(gap, 0.0)}
+
+
+def _best(study: Study, variants: Iterable[Variant], fits_better: bool | None, usual: float = 0.0) -> Signal | None:
     """The largest gain among variants that fit the training rows better (or no better), as far as it is not luck."""
     found: list[tuple[float, Gain, Variant]] = []
     measured = False
@@ -131,6 +147,6 @@ def _best(study: Study, variants: Iterable[Variant], fits_better: bool | None) -
     if not found:
         return Signal(0.0, 0.0, "")
     _, gain, variant = max(found, key=lambda f: f[0])
-    # the best of several is flattered: it is drawn towards nothing as far as its error allows for luck
-    trust = _USUAL**2 / (_USUAL**2 + gain.error**2)
-    return Signal(trust * gain.value, trust**0.5 * gain.error, variant.name)
+    # the best of several is flattered: it is drawn towards what is usual as far as its error allows for luck
+    trust = _SPREAD**2 / (_SPREAD**2 + gain.error**2)
+    return Signal(trust * gain.value + (1 - trust) * usual, trust**0.5 * gain.error, variant.name)

@@ -23,12 +23,14 @@ RATE_FACTORS = (0.1, 10.0, 0.3, 3.0, 0.03, 30.0)
 SHARES = (0.5, 0.25, 0.125)
 _SEEDS = (0, 1, 2)
 _MORE = (1, 2)
+_REPEATS = 0.15            # share of what is left that the case itself may take for its other seeds
 _LEAST_ROWS = 8            # of a part for the learning curve
 _NARROW = 0.25
 _WIDE, _WIDER_ONLY_TWICE, _WIDEST = 4, 64, 512  # a layer of more than 64 units is doubled: four times as wide costs sixteen times
 _SMALL = 16                # a hidden layer of at most so many units may be what is too small
 _LONGER = 4
 _WAVES = (0.5, 0.55, 0.5)  # shares of what is left that go to new variants; the rest confirms the best
+_REST = 0.7                # the same, of what is left after that
 _STILL = 0.02
 _LEARNED = 0.9             # the gap as a share of the error, from which on the training rows count as fitted
 _CONFIRMED = 2             # variants of a family that are trained again
@@ -87,8 +89,9 @@ def study(laboratory: Laboratory, allowance: Allowance) -> Study:
     found = Study(laboratory, facts_of(laboratory.case))
     base = laboratory.variant(AS_IS)
     outcome = laboratory.train([base], _SEEDS[:1], tests=True, weights=True)[AS_IS]
-    if outcome.finite and allowance.price([base], len(_SEEDS) - 1) < 0.3 * allowance.left:
-        laboratory.train([base], _SEEDS[1:], tests=True)
+    room = int(_REPEATS * allowance.left / max(allowance.price([base]), 1e-9)) if outcome.finite else 0
+    if more := _SEEDS[1:1 + room]:
+        laboratory.train([base], more, tests=True)
         found.noise = laboratory.contributions.seed_noise(outcome.judged)
     plan = _plan(found)
     for share in _WAVES:  # what a training costs is known better after each
@@ -96,8 +99,12 @@ def study(laboratory: Laboratory, allowance: Allowance) -> Study:
         if chosen:
             laboratory.train(chosen)
             plan = plan[len(chosen):]
-    found.left_out = [v.name for v in plan]
     _confirm(found, allowance)
+    while chosen := allowance.first(plan, _REST):  # what the estimates were too careful for
+        laboratory.train(chosen)
+        plan = plan[len(chosen):]
+        _confirm(found, allowance)
+    found.left_out = [v.name for v in plan]
     return found
 
 
@@ -138,11 +145,11 @@ def _plan(found: Study) -> list[Variant]:
     wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
     longer, shuffled = list(found.lengths.values()), [found.shuffled] if found.shuffled else []
     if found.base.finite and min(found.gaps()) >= _LEARNED:  # it has fitted its rows: not rate, width or length is what it lacks
-        return [*remedied[:1], *halves, *remedied[1:2], *narrower, *found.lighter[:1], *remedied[2:4], *fewer, *rates[:2],
-                *remedied[4:], *found.lighter[1:], *rates[2:4], *wider, *found.larger, *rates[4:], *shuffled, *longer]
+        return [*remedied[:2], *halves[:1], *fewer[:1], *remedied[2:3], *halves[1:], *found.lighter[:1], *narrower, *remedied[3:5], *fewer[1:],
+                *rates[:2], *remedied[5:], *found.lighter[1:], *rates[2:4], *wider, *found.larger, *rates[4:], *shuffled, *longer]
     soon, late = (longer, []) if still_learning(found.base.history["train_loss"]) else ([], longer)
-    return [*soon, *remedied[:1], *found.lighter[:1], *rates[:2], *halves, *remedied[1:2], *wider, *found.larger, *fewer,
-            *rates[2:4], *remedied[2:4], *narrower, *remedied[4:], *rates[4:], *found.lighter[1:], *shuffled, *late]
+    return [*soon, *remedied[:1], *found.lighter[:1], *rates[:2], *halves, *fewer[:1], *remedied[1:2], *wider, *found.larger,
+            *fewer[1:], *rates[2:4], *remedied[2:4], *narrower, *remedied[4:], *rates[4:], *found.lighter[1:], *shuffled, *late]
 
 
 def still_learning(train_loss: Sequence[float]) -> bool:
@@ -182,6 +189,7 @@ def _confirm(found: Study, allowance: Allowance) -> None:
     again: list[Variant] = []
     for family in families:
         gains = [(g.value, v) for v in family if (g := found.gain(v)) is not None]
-        again += [v for value, v in sorted(gains, key=lambda pair: -pair[0])[:_CONFIRMED] if value > 0]
+        best = sorted(gains, key=lambda pair: -pair[0])[:_CONFIRMED]
+        again += [v for value, v in best if value > 0 and len(found.laboratory.outcomes[v.name].seeds) == 1]
     if again := allowance.first(again, seeds=len(_MORE)):
         found.laboratory.train(again, _MORE)

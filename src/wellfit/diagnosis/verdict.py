@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
+from wellfit.diagnosis.rules import rules
 from wellfit.diagnosis.signals import Signals
 
 _DRAWS = 400
@@ -39,15 +37,6 @@ class Verdict:
     @property
     def words(self) -> str:
         return str(rules()["causes"][self.cause]["words"])
-
-
-@cache
-def rules() -> dict[str, Any]:
-    """The contents of causes.yaml."""
-    import yaml
-
-    loaded: dict[str, Any] = yaml.safe_load(files("wellfit.diagnosis").joinpath("causes.yaml").read_text(encoding="utf-8"))
-    return loaded
 
 
 CAUSES = ("fits_well", "underfits_optimisation", "underfits_capacity", "overfits", "too_little_data", "label_noise", "leakage",

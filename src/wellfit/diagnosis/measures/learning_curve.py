@@ -81,6 +81,22 @@ class LearningCurve:
         low, middle, high = np.quantile(level * _shape(ratio, *shape), [0.025, 0.5, 0.975], axis=1)
         return middle, low, high
 
+    def doubling(self, n: float) -> tuple[Estimate, Estimate]:
+        """From ``n`` rows to twice as many: share of the error found gone when measured, and what the curve itself falls by.
+
+        >>> n = np.array([100, 200, 400])
+        >>> found = learning_curve(n, (n ** -0.5)[:, None])
+        >>> share, fall = found.doubling(400)
+        >>> round(share.value - found.share.value, 2), fall.value == found.expected_gain.value
+        (0.0, True)
+        """
+        level, floor, exponent, bend, noise = self._draws
+        ratio = n / self.sizes[-1]
+        here = level * _shape(ratio, floor, exponent, bend)
+        share = 1 - _measured(2 * ratio, level, floor, exponent, bend, noise) / here
+        fall = here - level * _shape(2 * ratio, floor, exponent, bend)
+        return of_draws(float(np.median(share)), share), of_draws(float(np.median(fall)), fall)
+
     def to_dict(self) -> dict[str, Any]:
         return {"sizes": self.sizes.tolist(), "errors": self.errors.tolist(),
                 **{n: getattr(self, n).to_dict() for n in ("floor", "exponent", "error", "gain", "expected_gain", "share")}}

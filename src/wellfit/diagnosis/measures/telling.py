@@ -10,8 +10,7 @@ import numpy as np
 _TREES = 60
 _SUFFICES, _NEEDED = 1.5, 3.0   # the column alone loses at most this factor; without it the error grows at least by this one
 _LARGEST_ERROR = 0.25           # of always giving the commonest answer: what the column alone leaves at most
-_LONELY = 0.4                   # the next best column knows at most this share of what it knows ...
-_EQUAL = 1.2                    # ... although all the others together do as well as it, up to this factor of the error
+_LONELY = 0.4                   # the next best column knows at most this share of what it knows
 _CANDIDATES = 3
 _SMALLEST = 0.002
 
@@ -27,7 +26,7 @@ class Telling:
         next_best: the same of the best other column alone.
         base: the same of always giving the commonest answer.
         dominance: without / max(alone, together).
-        lonely: the others do as well as it together, but none of them comes near it.
+        lonely: of classes, that none of the others comes near it, whatever they tell together.
     """
 
     column: str
@@ -36,6 +35,7 @@ class Telling:
     without: float
     next_best: float
     base: float
+    classes: bool
 
     @property
     def dominance(self) -> float:
@@ -44,7 +44,7 @@ class Telling:
     @property
     def lonely(self) -> bool:
         knows, next_knows = (self.base - e for e in (self.alone, self.next_best))
-        return next_knows <= _LONELY * knows and self.without <= _EQUAL * max(self.alone, _SMALLEST)
+        return self.classes and next_knows <= _LONELY * knows
 
     def sentence(self) -> str:
         """The finding in one line."""
@@ -60,8 +60,9 @@ def telling_column(inputs: np.ndarray, y: np.ndarray, groups: np.ndarray, names:
     A strong feature is usually one of several that say the same: leaving it out costs little. What was computed from the target is
     alone in what it says. A column is named when a forest on it alone errs at most 1.5 times as often as one on all columns, and
     one on all the others at least 3 times as often; and when alone it leaves at most a quarter of the error of the commonest
-    answer. Where all the others together do as well as it, it is named if none of them alone knows two fifths of what it knows:
-    what takes many weak measurements to tell is seldom told by another measurement at once.
+    answer. Of classes it is also named if no other column alone knows two fifths of what it knows, even where all the others
+    together tell as much: what takes many weak measurements to tell is seldom told by another measurement at once. (A quantity
+    often depends on one measurement most of all: the price of a house on its size.)
 
     Source: the notion of leakage by a feature: Kaufman et al. 2012, "Leakage in data mining"; the factors are ours.
 
@@ -85,7 +86,7 @@ def telling_column(inputs: np.ndarray, y: np.ndarray, groups: np.ndarray, names:
             break
         without = _error(inputs[:, groups != group], y, folds, regression, seed)
         next_best = min((e for g, e in errors.items() if g != group), default=base)
-        telling = Telling(str(names[group]), alone, together, without, next_best, base)
+        telling = Telling(str(names[group]), alone, together, without, next_best, base, not regression)
         suffices = alone <= _SUFFICES * max(together, _SMALLEST)
         if (suffices and telling.dominance >= _NEEDED) or telling.lonely:
             return telling
