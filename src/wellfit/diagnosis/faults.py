@@ -24,11 +24,12 @@ from wellfit.diagnosis.measures.label_noise import (
     stacked,
 )
 from wellfit.diagnosis.measures.learning_curve import LearningCurve, learning_curve
-from wellfit.diagnosis.signals import Signal
+from wellfit.diagnosis.signals import Signal, towards, usual_gains
 from wellfit.diagnosis.study import Study
 
 _FOREST_ROWS, _FEW_INPUTS, _SUSPECTS, _JUDGES = 20_000, 2000, 200, 3
 _CAUTION = 0.7
+_DOUBLED = 0.6  # what doubling the data gains, as a share of what halving them loses, roughly
 _SEEN = 0.02  # lower end of the share of wrong labels from which on it is no accident
 
 
@@ -70,10 +71,17 @@ def _more_data(found: Study) -> Fault:
                                           "high": high.tolist()},
                                   "twice": curve.to_dict()}}
     today = max(float(of_merit.errors[-1]), 1e-12)
-    error = (expected.high - expected.low) / (2 * 1.96) / today
+    error = max((expected.high - expected.low) / (2 * 1.96) / today, _DOUBLED * _of_rows(found))
     gain = expected.value / today - _CAUTION * error  # curves through few sizes promise more than comes
-    return Fault(Measurement("data", "What twice the data would gain", share.value, "share", words,
-                             (share.low, share.high), level), {"data": Signal(gain, error, "the learning curve")}, details)
+    usual = usual_gains(float(np.mean(found.gaps())), 0.0)["data"]
+    return Fault(Measurement("data", "What twice the data would gain", share.value, "share", words, (share.low, share.high), level),
+                 {"data": towards(usual, gain, error, "the learning curve")}, details)
+
+
+def _of_rows(found: Study) -> float:
+    """How uncertain the loss by halving the data is for the choice of judged rows, which all points of the curve share."""
+    errors = [g.error for v in found.shares.get(0.5, ()) if (g := found.gain(v)) is not None and np.isfinite(g.error)]
+    return float(np.mean(errors)) if errors else 0.0
 
 
 def _curve(found: Study, of: Callable[[np.ndarray], float]) -> LearningCurve | None:

@@ -19,7 +19,7 @@ from wellfit.diagnosis.study import Study
 
 #: sd of gains that were not measured: what is not known must not look certain. Their mean is the usual gain (causes.yaml).
 _UNMEASURED = {"data": 0.06, "optimisation": 0.04, "capacity": 0.04, "regularized": 0.05}
-_SPREAD = 0.15       # of gains around the usual one
+_SPREAD = 0.1        # of gains around the usual one
 _MANY_INPUTS = 0.5   # inputs per row
 _FITS_BETTER = 0.03  # of the merit: what the training rows have to gain before a change counts as one against underfitting
 
@@ -147,6 +147,14 @@ def _best(study: Study, variants: Iterable[Variant], fits_better: bool | None, u
     if not found:
         return Signal(0.0, 0.0, "")
     _, gain, variant = max(found, key=lambda f: f[0])
-    # the best of several is flattered: it is drawn towards what is usual as far as its error allows for luck
-    trust = _SPREAD**2 / (_SPREAD**2 + gain.error**2)
-    return Signal(trust * gain.value + (1 - trust) * usual, trust**0.5 * gain.error, variant.name)
+    return towards(usual, gain.value, gain.error, variant.name)  # the best of several is flattered
+
+
+def towards(usual: float, gain: float, error: float, by: str) -> Signal:
+    """A measured gain, drawn towards what is usual as far as its error allows for luck: the posterior of two normal laws.
+
+    >>> towards(0.1, 0.3, 0.0, "dropout").value, round(towards(0.1, 0.3, 0.1, "dropout").value, 3)
+    (0.3, 0.2)
+    """
+    trust = _SPREAD**2 / (_SPREAD**2 + error**2)
+    return Signal(trust * gain + (1 - trust) * usual, trust**0.5 * error, by)

@@ -145,8 +145,9 @@ def _plan(found: Study) -> list[Variant]:
     wider = [v for h, v in found.widths.items() if sum(h) > sum(case.settings.hidden)]
     longer, shuffled = list(found.lengths.values()), [found.shuffled] if found.shuffled else []
     if found.base.finite and min(found.gaps()) >= _LEARNED:  # it has fitted its rows: not rate, width or length is what it lacks
-        return [*remedied[:2], *halves[:1], *fewer[:1], *remedied[2:3], *halves[1:], *found.lighter[:1], *narrower, *remedied[3:5], *fewer[1:],
-                *rates[:2], *remedied[5:], *found.lighter[1:], *rates[2:4], *wider, *found.larger, *rates[4:], *shuffled, *longer]
+        return [*remedied[:2], *halves[:1], *fewer[:1], *remedied[2:3], *halves[1:], *found.lighter[:1], *narrower,
+                *remedied[3:5], *fewer[1:], *rates[:2], *remedied[5:], *found.lighter[1:], *rates[2:4], *wider, *found.larger,
+                *rates[4:], *shuffled, *longer]
     soon, late = (longer, []) if still_learning(found.base.history["train_loss"]) else ([], longer)
     return [*soon, *remedied[:1], *found.lighter[:1], *rates[:2], *halves, *fewer[:1], *remedied[1:2], *wider, *found.larger,
             *fewer[1:], *rates[2:4], *remedied[2:4], *narrower, *remedied[4:], *rates[4:], *found.lighter[1:], *shuffled, *late]

@@ -90,7 +90,8 @@ def decide(values: Mapping[str, float], least: Mapping[str, float], for_data: fl
     under = {c: of(n) for c, n in (("over_regularized", "lighter"), ("underfits_optimisation", "optimisation"),
                                    ("underfits_capacity", "capacity")) if counts(n)}
     over = of("regularized")
-    if under and (max(under.values()) >= over or not counts("gap")):
+    starved = counts("gap") and counts("data")  # what could be fitted better, and what more rows would bring: the larger counts
+    if under and max(under.values()) >= (of("data") if starved else 0.0) and (max(under.values()) >= over or not counts("gap")):
         return "over_regularized" if "over_regularized" in under and of("lighter") >= 0.6 * max(under.values()) else max(
             under, key=lambda c: under[c])
     if counts("noise"):

@@ -80,7 +80,10 @@ def mean_history(histories: Sequence[Mapping[str, list[float]]], ended: Sequence
             padded[row, :length] = history[name]
             if 0 < length < longest and (ended is None or ended[row]):
                 padded[row, length:] = history[name][-1]
-        out[name] = [float(v) for v in np.nanmean(padded, axis=0)] if longest and np.isfinite(padded).any() else []
+        known = ~np.isnan(padded)
+        with np.errstate(invalid="ignore"):  # nan where nobody has a value, as after a divergence
+            means = np.where(known, padded, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+        out[name] = means.tolist() if np.isfinite(padded).any() else []
     return out
 
 
