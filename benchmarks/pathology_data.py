@@ -104,7 +104,7 @@ SETS: dict[str, DataSet] = {d.name: d for d in (
     _real("abalone", "development", 1500, 1200, 1477, 60, regression=True),
     _real("mice_protein", "development", 810, 0, 270, 0, group="mouse"),
     DataSet("breast_cancer", "judgement", 250, 130, 189, 30, partial(_bundled, "breast_cancer"), bundled=True),
-    _real("shuttle", "judgement", 2500, 2500, 5000, 120),
+    _real("shuttle", "judgement", 2500, 2500, 5000, 0),
     _real("telco_churn", "judgement", 2500, 2000, 2543, 100),
     _real("vehicle", "judgement", 350, 200, 296, 80),
     _real("concrete", "judgement", 430, 270, 330, 80, regression=True),
