@@ -116,7 +116,7 @@ SETS: dict[str, DataSet] = {d.name: d for d in (
 
 @lru_cache(maxsize=4)
 def whole(name: str, folder: Path | None) -> pd.DataFrame:
-    """All rows of a set that differ in their features; of one with classes, those of classes that have at least 30.
+    """All rows of a set that differ in their features; of one with classes, those of classes with 30 or more, 20 of them visible.
 
     Twins that a set came with would be a leak that nobody planted.
     """
@@ -124,7 +124,8 @@ def whole(name: str, folder: Path | None) -> pd.DataFrame:
     frame = found.load(folder)
     frame = frame[~frame.drop(columns=TARGET).duplicated()]
     if not found.regression:
-        often = frame[TARGET].map(frame[TARGET].value_counts()) >= 30
+        least = max(30, 20 * len(frame) / found.visible)
+        often = frame[TARGET].map(frame[TARGET].value_counts()) >= least
         frame = frame[often]
     return frame.reset_index(drop=True)
 
