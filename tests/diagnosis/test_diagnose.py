@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -32,6 +34,20 @@ def test_too_much_decay_is_named_and_what_undoes_it(tmp_path: Path) -> None:
     assert "Over-regularized" in (tmp_path / "out" / "report.html").read_text("utf-8")
     assert written["tried"]["held"] is True and written["cost"]["trainings"] > 6
     assert [m["id"] for m in written["measurements"] if m["decided"]] == ["lighter"]
+
+
+def test_many_irrelevant_inputs_are_named_and_removed() -> None:
+    rng = np.random.default_rng(0)
+    frame = cells().head(160)
+    useless = pd.DataFrame(rng.standard_normal((160, 300)), columns=[f"random {i}" for i in range(300)])
+    found = wf.diagnose(pd.concat([useless, frame], axis=1), "target",
+                        **{**QUICK, "hidden": [32], "epochs": 60, "budget": "12c"})
+    assert found.cause == "overfits"
+    inputs = next(m for m in found.measurements if m.id == "inputs")
+    assert inputs.value > 3 and inputs.words in found.mapping["verdict"]["because"]
+    kept, of = (int(n) for n in re.search(r"does with (\d+) of (\d+)", inputs.words).groups())  # type: ignore[union-attr]
+    assert of == 330 and 0 < kept < 165
+    assert any("group_lasso" in p.recipe for p in found.prescriptions)
 
 
 def test_a_column_that_tells_the_target() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from wellfit.diagnosis.inputs import many_inputs
 from wellfit.diagnosis.measurement import Level, Measurement, between, percent
 from wellfit.diagnosis.measures.bias_variance import BiasVariance, bias_variance
 from wellfit.diagnosis.measures.gap import generalization_gap
@@ -24,9 +25,7 @@ def measurements(study: Study, signals: Signals) -> list[Measurement]:
     variance = _bias_variance(study)
     if variance is not None:
         found.append(variance)
-    memory = _memorization(study)
-    if memory is not None:
-        found.append(memory)
+    found += [m for m in (_memorization(study), many_inputs(study)) if m is not None]
     return found
 
 
@@ -76,7 +75,7 @@ def _gain(study: Study, signals: Signals, name: str, title: str, words: str) -> 
                            None, "good")
     # as it was measured; what the verdict goes by is drawn towards nothing
     gain = study.laboratory.contributions.gain(study.base.judged, outcome.judged, study.noise)
-    low, high, least = gain.low, gain.high, rules()["least"].get(name, 0.0)
+    low, high, least = gain.low, min(gain.high, 1.0), rules()["least"].get(name, 0.0)
     level: Level = "alarm" if signal.value >= least and low > 0 else "notice" if signal.value >= least else "good"
     said = words.format(by=signal.by, gain=percent(gain.value))
     return Measurement(name, title, gain.value, "share", f"{said} (95% interval {between(low, high)}).",
@@ -173,4 +172,9 @@ def because(verdict: Verdict, found: list[Measurement]) -> str:
     """The sentence that says why."""
     deciding = next((m for m in found if m.id == verdict.decided_by), None)
     words = verdict.words[0].upper() + verdict.words[1:] + "."
-    return f"{words} {deciding.title}: {deciding.words}" if deciding is not None else words
+    if deciding is not None:
+        words += f" {deciding.title}: {deciding.words}"
+    inputs = next((m for m in found if m.id == "inputs"), None)
+    if inputs is not None and verdict.cause in ("overfits", "too_little_data"):
+        words += f" {inputs.title}: {inputs.words}"
+    return words

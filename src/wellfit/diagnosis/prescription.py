@@ -14,7 +14,8 @@ from wellfit.diagnosis.study import Study
 from wellfit.diagnosis.verdict import Verdict
 
 _MOST = 4
-_SURE_ENOUGH = 1.0  # standard errors that a measured gain must reach to be prescribed
+_SURE_ENOUGH = 1.0  # standard errors that a measured gain must reach to count as one
+_UNCLEAR = 0.05     # a gain of at least so much that is less certain is no reason against a rule: with few rows nothing is certain
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Prescription:
     def said(self) -> str:
         """The gain in words."""
         if self.gain is not None:
-            return f"takes {percent(self.gain.value)} of the error away here ({between(self.gain.low, self.gain.high)}, measured)"
+            low, high = self.gain.low, min(self.gain.high, 1.0)
+            return f"takes {percent(self.gain.value)} of the error away here ({between(low, high)}, measured)"
         if self.expected is not None:
             value, low, high = self.expected
             return f"{value:+.1f} points are to be expected ({low:+.1f} to {high:+.1f}, published)"
@@ -70,7 +72,7 @@ def _costs(found: Study, variant: Variant | None) -> bool:
 
 
 def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
-    """What answers the cause, the largest measured gain first; what was not measured follows with what publications expect.
+    """What answers the cause, the largest certain gain first; then, in the order of the rules, what was not measured or is unclear.
 
     A change of the training is prescribed when it was measured to gain. Nothing is prescribed against what regularization cannot
     mend (a leak, a shift, a broken set-up).
@@ -98,10 +100,15 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
         for rule in applicable(case, found.facts, [cause, "overfits"]):
             tried = found.remedied[rule.id][1] if rule.id in found.remedied else None
             gain = found.gain(tried) if tried is not None else None
-            if gain is not None and (gain.value <= _SURE_ENOUGH * gain.error or _costs(found, tried)):
+            if gain is not None and (gain.value <= min(_SURE_ENOUGH * gain.error, _UNCLEAR) or _costs(found, tried)):
                 continue  # it was tried, and gains nothing here
             out.append(Prescription(rule.id.replace("-", " "), rule.recipe(case.recipe), case.learning_rate * rule.learning_rate,
                                     {n: dict(s) for n, s in rule.parts.items()}, rule.why, rule.evidence, tried, gain,
                                     rule.expected if gain is None and case.prepared.classes else None))
-    measured = sorted((p for p in out if p.gain is not None), key=lambda p: -(p.gain.value - p.gain.error if p.gain else 0.0))
-    return [*measured, *(p for p in out if p.gain is None)][:_MOST]
+    sure = [p for p in out if p.gain is not None and p.gain.value > _SURE_ENOUGH * p.gain.error]
+    return [*sorted(sure, key=_least_gain), *(p for p in out if p not in sure)][:_MOST]
+
+
+def _least_gain(prescription: Prescription) -> float:
+    gain = prescription.gain
+    return 0.0 if gain is None else gain.error - gain.value

@@ -97,15 +97,20 @@ def study(laboratory: Laboratory, allowance: Allowance) -> Study:
     for share in _WAVES:  # what a training costs is known better after each
         chosen = allowance.first(plan, share, least=1 if share == _WAVES[0] else 0)
         if chosen:
-            laboratory.train(chosen)
+            laboratory.train(chosen, weights=_selects(chosen))
             plan = plan[len(chosen):]
     _confirm(found, allowance)
     while chosen := allowance.first(plan, _REST):  # what the estimates were too careful for
-        laboratory.train(chosen)
+        laboratory.train(chosen, weights=_selects(chosen))
         plan = plan[len(chosen):]
         _confirm(found, allowance)
     found.left_out = [v.name for v in plan]
     return found
+
+
+def _selects(variants: Sequence[Variant]) -> bool:
+    """Whether any removes inputs: what it leaves of them is worth a look."""
+    return any("group_lasso" in v.recipe for v in variants)
 
 
 def _plan(found: Study) -> list[Variant]:
