@@ -63,4 +63,4 @@ def build():
     model = module()
     return {"model": model, "optimizer": model.configure_optimizers(), "train_step": train_step, "validate": validate,
             "train_loader": DataLoader(TensorDataset(x[:1200], y[:1200]), 32, shuffle=True),
-            "val_loader": DataLoader(TensorDataset(x[1200:], y[1200:]), 64), "epochs": 60}
+            "val_loader": DataLoader(TensorDataset(x[1200:], y[1200:]), 64), "criterion": model.criterion, "epochs": 60}
