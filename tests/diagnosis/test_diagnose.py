@@ -74,6 +74,8 @@ def test_a_network_with_dropout_before_its_norm() -> None:
     found = wf.diagnose(task, budget="2c", workers=1)
     assert found.cause == "broken_setup" and "variance" in found.mapping["verdict"]["because"]
     assert found.mapping["doctor"][0]["id"] == "dropout-before-batch-norm"
+    assert {"sharpness", "smoothness"} <= {m.id for m in found.measurements}  # of one's own network as well
+    assert len(found.mapping["landscape"]["plane"]["loss"]) == 13
 
 
 def test_the_same_seed_measures_the_same() -> None:

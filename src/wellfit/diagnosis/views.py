@@ -5,23 +5,15 @@ None of them decides. They show what a cause looks like, and what a remedy chang
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import torch
-
 from wellfit.diagnosis.faults import Fault
-from wellfit.diagnosis.laboratory import Outcome
 from wellfit.diagnosis.measurement import Level, Measurement, between, percent
 from wellfit.diagnosis.measures.boundary import smoothness
 from wellfit.diagnosis.measures.calibration import calibration
 from wellfit.diagnosis.measures.landscape import line, plane, sharpness
-from wellfit.diagnosis.measures.surface import Surface, module_of
 from wellfit.diagnosis.study import Study
-from wellfit.population.inference import Network
-from wellfit.search.prepare import PreparedTable
+from wellfit.diagnosis.surfaces import surface_of
 
-_ROWS = 384
+_PLANE = 13           # points a side
 _LARGEST = 2_000_000  # parameters of a network whose landscape is drawn
 
 
@@ -51,15 +43,16 @@ def _calibration(found: Study) -> list[Fault]:
 
 
 def _surface(found: Study) -> list[Fault]:
-    case = found.laboratory.case
-    prepared, outcome = case.prepared, found.base
-    if not isinstance(prepared, PreparedTable) or outcome.weights is None or prepared.parameters(case.settings) > _LARGEST:
+    prepared, case = found.laboratory.case.prepared, found.laboratory.case
+    if found.base.weights is None or prepared.parameters(case.settings) > _LARGEST:
         return []
-    surface = _around(prepared, found, outcome)
+    surface = surface_of(case, found.base.weights)
+    if surface is None:
+        return []
     flat = sharpness(surface, seed=case.seed)
     base = surface.value(surface.weights)
     along = line(surface, seed=case.seed)
-    around = plane(surface, points=13, seed=case.seed)
+    around = plane(surface, points=_PLANE, seed=case.seed)
     bend = smoothness(surface, seed=case.seed)
     what = "labels flip" if prepared.classes else "outputs change"
     return [
@@ -75,14 +68,3 @@ def _surface(found: Study) -> list[Fault]:
                           f"{percent(bend.change.value, 1)} of the {what} when inputs are moved by a tenth of their spread "
                           f"({between(bend.change.low, bend.change.high, 1)}).", (bend.change.low, bend.change.high),
                           "notice" if prepared.classes and bend.change.value > 0.05 else "good"))]
-
-
-def _around(prepared: PreparedTable, found: Study, outcome: Outcome) -> Surface:
-    """The loss of the first network on some of the rows that it learned from."""
-    case = found.laboratory.case
-    assert outcome.weights is not None
-    network = Network(prepared.spec(case.settings), outcome.weights, "skip_connections" in case.recipe)
-    train = case.folds[0][0]
-    rows = np.sort(np.random.default_rng(case.seed).permutation(train)[:_ROWS])
-    targets: Any = torch.from_numpy(prepared.targets[rows])
-    return Surface(module_of(network), torch.from_numpy(prepared.inputs[rows]), targets)

@@ -42,7 +42,7 @@ def predict_task(run: RunDirectory, saved: Mapping[str, Any], new: Any, model: s
     recipes = _recipes(run, model, weights)
     total: Any = 0.0
     for key, weight in weights.items():
-        total = total + weight * _shown(_answers(_network(build, recipes[key], states[key]), rows, features), saved)
+        total = total + weight * _shown(_answers(network_with(build, recipes[key], states[key]), rows, features), saved)
     return _frame(total / sum(weights.values()), saved, names)
 
 
@@ -53,7 +53,7 @@ def trained_network(run: RunDirectory, saved: Mapping[str, Any], task: Task | No
                            action="result.predict(frame), or best/model.safetensors into wf.MLP")
     reader = MediaReader.from_mapping(saved)
     build: Any = _task(saved, task).build if reader is None else reader.maker
-    return _network(build, _recipes(run, "best", {"": 1.0})[""], load_states(run.path / "best" / "model.safetensors")[""])
+    return network_with(build, _recipes(run, "best", {"": 1.0})[""], load_states(run.path / "best" / "model.safetensors")[""])
 
 
 def _recipes(run: RunDirectory, model: str, weights: Mapping[str, float]) -> dict[str, Recipe]:
@@ -72,7 +72,7 @@ def _task(saved: Mapping[str, Any], task: Task | None) -> Task:
                        action="result.predict(new, task=task), result.network(task)")
 
 
-def _network(build: Any, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
+def network_with(build: Any, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
     """A fresh network with what the recipe built into it, and the trained weights."""
     with torch.random.fork_rng(devices=[]):
         model = build()
