@@ -44,3 +44,10 @@ def test_alike_digits_cost_nothing() -> None:
 def test_a_handful_says_nothing() -> None:
     x = np.random.default_rng(2).normal(size=(60, 3))
     assert cost_of_links(x, np.arange(60) % 2, np.array([[0, 1], [2, 3]]), regression=False) is None
+
+
+def test_a_dense_place_is_no_group_of_copies() -> None:
+    rng = np.random.default_rng(3)
+    x = np.concatenate([0.01 * rng.normal(size=(60, 4)), rng.normal(size=(60, 4))])
+    chain = np.stack([np.arange(59), np.arange(1, 60)], axis=1)
+    assert cost_of_links(x, rng.integers(0, 2, 120), chain, regression=False) is None
