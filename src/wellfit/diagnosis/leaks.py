@@ -20,6 +20,7 @@ from wellfit.search.prepare import PreparedTable
 _CERTAIN = 2.0
 _GROUPED_ROWS, _COPIED_ROWS, _FEW_COPIES = 6000, 30_000, 0.01
 _SURE = 0.01       # lower end of what a split by groups costs, from which on it is called a leak
+_TIMES = 2.0       # how much more often copies are mistaken without each other: what merely resembles loses less
 _FLATTERED = 0.05  # share of the error that copies hide, from which on they are called a leak
 
 
@@ -136,4 +137,4 @@ def _give_away(found: Study, links: np.ndarray) -> bool:
     scaled, = standardized(inputs)
     cost = cost_of_links(scaled, np.asarray(case.prepared.scorer(rows).y), np.searchsorted(rows, links),
                          regression=case.prepared.classes == 0, seed=case.seed)
-    return cost is not None and cost.low > 0
+    return cost is not None and cost.low > 0 and cost.honest >= _TIMES * cost.random

@@ -26,7 +26,7 @@ def cost_of_links(inputs: np.ndarray, y: np.ndarray, links: np.ndarray, *, regre
         seed: of the folds, and of the draw of at most 2400 rows, linked ones first.
 
     Returns:
-        The comparison; None where fewer than five clusters of at most eight rows are linked, or most linked rows are in larger ones.
+        The comparison; None where fewer than five clusters of at most eight rows are linked, or most linked rows are in others.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
