@@ -36,8 +36,9 @@ from effect_columns import COLUMNS, RATE, Column, Drawn
 
 import wellfit as wf
 from wellfit.core.describe import example
-from wellfit.core.phases import Regularizer, phases_of
+from wellfit.core.phases import phases_of
 from wellfit.core.registry import lookup, registered
+from wellfit.core.regularizer import Regularizer
 from wellfit.population.modules.stack import ModuleStack
 from wellfit.population.problem import Member
 from wellfit.population.tiers import make_stack, tier_of

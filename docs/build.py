@@ -29,8 +29,8 @@ import effects as measured
 
 import wellfit as wf
 from wellfit.core.describe import LABELS, describe, example, paragraphs
-from wellfit.core.phases import Regularizer
 from wellfit.core.registry import lookup, registered
+from wellfit.core.regularizer import Regularizer
 from wellfit.search.menus import TABLE
 
 NOTICE = "<!-- Written by docs/build.py. Change the definition or its docstring, then run it again. -->\n"

@@ -6,7 +6,7 @@ A regularizer that is registered without a row here fails ``test_every_regulariz
 from __future__ import annotations
 
 from contract.rows import audio, images, inputs, network, targets, training, weights
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 ROWS: dict[str, list[Regularizer]] = {
     **audio.ROWS, **images.ROWS, **inputs.ROWS, **network.ROWS, **targets.ROWS, **training.ROWS, **weights.ROWS,

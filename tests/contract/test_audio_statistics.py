@@ -12,7 +12,7 @@ from torch import Tensor
 
 import wellfit as wf
 from wellfit.core.draws import Streams
-from wellfit.core.phases import Batch
+from wellfit.core.operands import Batch
 
 ROWS, LENGTH = 3000, 101
 WAVES = Streams(5).at("waves", 0).normal((ROWS, LENGTH))

@@ -16,7 +16,8 @@ import wellfit as wf
 from wellfit.core import registry
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Batch, Part, Regularizer, StepContext, Values, WeightInfo, member_sum, over
+from wellfit.core.operands import Batch, Part, StepContext, Values, WeightInfo, member_sum, over
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.noise import drop
 from wellfit.kernels.prox import soft_threshold_

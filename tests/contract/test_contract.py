@@ -9,8 +9,8 @@ import pytest
 import wellfit.regularizers
 from contract.settings import ROWS
 from wellfit.core.hyper import hypers, options
-from wellfit.core.phases import Regularizer
 from wellfit.core.registry import registered
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.schedule import Schedule
 from wellfit.testing import CHECKS, applicable, check_regularizer
 

@@ -12,7 +12,8 @@ from scipy import stats
 import wellfit as wf
 from wellfit.core.batches import apply_part
 from wellfit.core.draws import Streams
-from wellfit.core.phases import Batch, Regularizer
+from wellfit.core.operands import Batch
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.mix import one_hot
 
 N, SIDE = 4000, 9

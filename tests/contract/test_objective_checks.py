@@ -13,7 +13,8 @@ from torch import Tensor
 from wellfit.core import registry
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Again, Judged, Part, Pass, Regularizer, Values, WeightInfo
+from wellfit.core.operands import Again, Judged, Part, Pass, Values, WeightInfo
+from wellfit.core.regularizer import Regularizer
 from wellfit.testing import applicable, check_regularizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::wellfit.WellfitWarning")

@@ -11,7 +11,7 @@ from scipy import stats
 
 import wellfit as wf
 from wellfit.core.draws import Streams
-from wellfit.core.phases import Batch
+from wellfit.core.operands import Batch
 from wellfit.kernels.mix import one_hot
 
 ROWS, COLUMNS, CLASSES = 4000, 12, 4

@@ -11,7 +11,7 @@ import wellfit as wf
 from wellfit.core import batches
 from wellfit.core.batches import apply_part, apply_parts
 from wellfit.core.draws import Streams
-from wellfit.core.phases import Batch
+from wellfit.core.operands import Batch
 from wellfit.kernels import warp
 
 IMAGES = torch.rand(12, 3, 10, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

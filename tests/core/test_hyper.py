@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import wellfit as wf
 from wellfit.core.hyper import Hyper, hyper, hypers, option, options
-from wellfit.core.phases import Regularizer
 from wellfit.core.registry import registered
+from wellfit.core.regularizer import Regularizer
 
 BUILT_IN = [c for c in registered().values() if c.__module__.startswith("wellfit.")]
 

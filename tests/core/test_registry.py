@@ -11,8 +11,9 @@ import pytest
 import wellfit as wf
 from wellfit.core import registry
 from wellfit.core.errors import nearest
-from wellfit.core.phases import Regularizer, phases_of, snake_case
+from wellfit.core.phases import phases_of
 from wellfit.core.registry import lookup, register, registered
+from wellfit.core.regularizer import Regularizer, snake_case
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import pytest
 import wellfit as wf
 from wellfit.core.describe import LABELS, describe, example, paragraphs
 from wellfit.core.hyper import hypers, options
-from wellfit.core.phases import Regularizer
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import registered
+from wellfit.core.regularizer import Regularizer
 
 PUBLIC = sorted(wf.__all__)
 OWN = {n: c for n, c in registered().items() if c.__module__.startswith("wellfit.")}

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import wellfit as wf
 from drivers.plain import INPUTS, LABELS, STEPS, equal, network
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 X, Y = INPUTS[:16], LABELS[:16]
 CE = functional.cross_entropy

@@ -23,7 +23,7 @@ from drivers.differentiated import (
     parameters,
 )
 from drivers.plain import equal, network, weights
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 
 def perturbed(model: nn.Module, move: Callable[[str, Tensor, Tensor], Tensor], length: Callable[[str, Tensor, Tensor], Tensor],

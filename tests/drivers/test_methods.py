@@ -21,7 +21,7 @@ from drivers.differentiated import (
     named,
 )
 from drivers.plain import INPUTS, LABELS, OPTIMIZERS, STEPS, batches, equal, network, weights
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.surgery import statistics_kept
 from wellfit.drivers.loop import train
 

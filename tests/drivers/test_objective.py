@@ -26,7 +26,7 @@ from drivers.differentiated import (
     named,
 )
 from drivers.plain import INPUTS, STEPS, batches, equal, network, weights
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 # ------------------------------------------------------------------------------------------------- nothing to do
 

@@ -23,7 +23,7 @@ from drivers.differentiated import (
     named,
 )
 from drivers.plain import equal, network
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 
 @named("part", [*MULTI, *ONE_PASS])

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 import wellfit as wf
-from wellfit.core.phases import Regularizer, StepContext
+from wellfit.core.operands import StepContext
+from wellfit.core.regularizer import Regularizer
 
 EPSILON = 1e-7
 CONTEXT = StepContext(0.1, 0.1, lambda: 0.1, 10)

@@ -14,7 +14,7 @@ from torch.nn import functional
 import wellfit as wf
 from core.networks import NETWORKS, Recurrent, ResNet, Tied, made, values
 from wellfit.core.draws import Streams
-from wellfit.core.phases import Site
+from wellfit.core.operands import Site
 
 pytestmark = pytest.mark.filterwarnings("ignore::wellfit.WellfitWarning")
 MAP = Site(channel_axis=-3, batch_axis=-4, positions=(-2, -1), kind="convolution")
@@ -217,7 +217,7 @@ def test_orthogonal_weights_are_the_nearest_ones() -> None:
     weight = values(5, 8)
     nearest, _ = linalg.polar(weight.numpy())
     part = wf.OrthogonalWeights()
-    from wellfit.core.phases import WeightInfo
+    from wellfit.core.operands import WeightInfo
     part.update_(weight, WeightInfo("w", "linear", (-1,)), part.values_at(0.0), None)  # type: ignore[arg-type]
     assert np.allclose(weight.numpy(), nearest, rtol=1e-12)
 

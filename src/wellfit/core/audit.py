@@ -13,7 +13,8 @@ import torch
 from wellfit.core.errors import WellfitError, WellfitWarning
 from wellfit.core.hyper import hypers
 from wellfit.core.metric import one_step_size
-from wellfit.core.phases import Regularizer, WeightInfo
+from wellfit.core.operands import WeightInfo
+from wellfit.core.regularizer import Regularizer
 
 if TYPE_CHECKING:
     from wellfit.core.plan import Plan

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Batch, Regularizer, Values, phases_of
+from wellfit.core.operands import Batch, Values
+from wellfit.core.phases import phases_of
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.warp import sample
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import Hyper, hypers, options
-from wellfit.core.phases import Regularizer, phases_of
+from wellfit.core.phases import phases_of
+from wellfit.core.regularizer import Regularizer
 
 LABELS = ("Shapes", "Unit", "When it helps", "When it hurts", "Raises", "Source")
 """How lines of a regularizer's docstring begin."""

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from wellfit.core import surgery
 from wellfit.core.errors import WellfitError, WellfitWarning
-from wellfit.core.phases import Judged, Kind, Part, Pass, Values, phases_of
+from wellfit.core.operands import Judged, Kind, Part, Pass, Values
+from wellfit.core.phases import phases_of
 
 if TYPE_CHECKING:
     from wellfit.core.plan import Plan

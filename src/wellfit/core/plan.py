@@ -21,17 +21,10 @@ from wellfit.core.draws import Draw, Streams
 from wellfit.core.errors import WellfitError, WellfitWarning
 from wellfit.core.metric import metric_of
 from wellfit.core.objective import Objective
-from wellfit.core.phases import (
-    Batch,
-    Part,
-    RandomGradientPhase,
-    Regularizer,
-    Values,
-    WeightInfo,
-    penalty_of,
-    phases_of,
-)
+from wellfit.core.operands import Batch, Part, Values, WeightInfo
+from wellfit.core.phases import RandomGradientPhase, penalty_of, phases_of
 from wellfit.core.recipe import Recipe
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import describe_parameters, selected
 from wellfit.core.stepping import Engine, Stepping, inside_a_step, nests
 from wellfit.kernels.average import blend_, blend_all_

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from wellfit.core.errors import WellfitError, nearest
-from wellfit.core.phases import Regularizer
 from wellfit.core.registry import lookup
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.schedule import Schedule, schedule_from_mapping
 
 FORMAT = 1

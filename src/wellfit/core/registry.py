@@ -7,7 +7,8 @@ import importlib
 from typing import TypeVar
 
 from wellfit.core.errors import WellfitError, nearest
-from wellfit.core.phases import Regularizer, phases_of
+from wellfit.core.phases import phases_of
+from wellfit.core.regularizer import Regularizer
 
 _REGISTRY: dict[str, type[Regularizer]] = {}
 _SHIPPED = "wellfit.regularizers"  # by name and when first looked for: the registry is below what it holds

@@ -38,7 +38,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from wellfit.core.errors import WellfitError, nearest
 from wellfit.core.hyper import option
-from wellfit.core.phases import WeightInfo
+from wellfit.core.operands import WeightInfo
 
 WEIGHT_KINDS = ("linear", "convolution", "transposed_convolution", "recurrent", "embedding")
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)

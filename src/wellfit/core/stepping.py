@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from wellfit.core.metric import metric_of, step_size_of
-from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo
+from wellfit.core.operands import StepContext, Values, WeightInfo
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.scratch import Scratch
 
 

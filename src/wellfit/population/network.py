@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from wellfit.core.draws import Streams
 from wellfit.core.errors import WellfitError, nearest
-from wellfit.core.phases import WeightInfo
+from wellfit.core.operands import WeightInfo
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu, "selu": torch.selu, "silu": functional.silu, "gelu": functional.gelu, "tanh": torch.tanh,

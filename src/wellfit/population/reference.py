@@ -12,7 +12,7 @@ from torch import Tensor
 from wellfit.core.batches import apply_part, maps_batches
 from wellfit.core.draws import Streams
 from wellfit.core.metric import adam_step_size
-from wellfit.core.phases import Batch, Part, StepContext, WeightInfo, over
+from wellfit.core.operands import Batch, Part, StepContext, WeightInfo, over
 from wellfit.core.scratch import Scratch
 from wellfit.population.network import NORM_EPSILON, NORM_MOMENTUM, Flat, forward
 from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON, MOMENTUM, epoch_order

@@ -13,9 +13,11 @@ import torch
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hypers, options
-from wellfit.core.phases import Regularizer, Values, phases_of
+from wellfit.core.operands import Values
+from wellfit.core.phases import phases_of
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.schedule import PerLayer, Schedule
 
 

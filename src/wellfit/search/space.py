@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from wellfit.core.hyper import Hyper, hypers
-from wellfit.core.phases import Regularizer
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.schedule import Schedule, WarmUp
 from wellfit.search.configuration import Configuration
 from wellfit.search.menus import Choice, Menu

@@ -6,7 +6,7 @@ import torch
 
 from wellfit.core.batches import apply_part
 from wellfit.core.draws import Streams
-from wellfit.core.phases import Batch
+from wellfit.core.operands import Batch
 from wellfit.kernels.mix import one_hot
 from wellfit.testing.subject import Subject, check, largest_gap, same
 

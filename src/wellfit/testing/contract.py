@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from wellfit.core.errors import WellfitError, nearest
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 from wellfit.testing import batches, definition, networks, objectives, randomness, running, stacking, steps
 from wellfit.testing.subject import Check, Subject
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import Hyper, hypers, options
-from wellfit.core.phases import Regularizer
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import registered
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.schedule import SCHEDULES, Cosine, FlatCosine, Linear, Schedule, WarmUp
 from wellfit.testing.subject import SHAPES, Subject, check
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw, Streams
 from wellfit.core.errors import WellfitWarning
-from wellfit.core.phases import Regularizer, Site, Values, WeightInfo
+from wellfit.core.operands import Site, Values, WeightInfo
 from wellfit.core.plan import Plan
+from wellfit.core.regularizer import Regularizer
 from wellfit.testing.subject import SmallNetwork, Subject, awkward, check, largest_gap, normal, same
 
 DEPTH = 0.5

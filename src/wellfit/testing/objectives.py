@@ -12,10 +12,11 @@ from torch.nn import functional
 
 from wellfit.core.draws import Streams
 from wellfit.core.errors import WellfitWarning
-from wellfit.core.phases import Part, Regularizer, Values
+from wellfit.core.operands import Part, Values
 from wellfit.core.plan import Plan
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
+from wellfit.core.regularizer import Regularizer
 from wellfit.testing.subject import Subject, awkward, check, generator, gradient_parts, largest_gap, normal, same
 
 EPOCHS, STEPS, ROWS = 4, 3, 12

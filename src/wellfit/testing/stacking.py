@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wellfit.core.batches import apply_part
 from wellfit.core.draws import Streams
-from wellfit.core.phases import Batch, Part, WeightInfo
+from wellfit.core.operands import Batch, Part, WeightInfo
 from wellfit.testing.networks import act, acts_inside
 from wellfit.testing.subject import (
     Subject,

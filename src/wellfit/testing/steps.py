@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wellfit.core.phases import Part, StepContext, Values, WeightInfo, penalty_of
+from wellfit.core.operands import Part, StepContext, Values, WeightInfo
+from wellfit.core.phases import penalty_of
 from wellfit.testing.subject import (
     Subject,
     awkward,

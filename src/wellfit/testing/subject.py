@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from wellfit.core.batches import maps_batches
 from wellfit.core.draws import Draw, Streams
 from wellfit.core.hyper import Hyper, hypers
-from wellfit.core.phases import Batch, Part, Regularizer, StepContext, Values, WeightInfo, phases_of
+from wellfit.core.operands import Batch, Part, StepContext, Values, WeightInfo
+from wellfit.core.phases import phases_of
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.schedule import Schedule
 from wellfit.core.select import describe_parameters, matches
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wellfit as wf
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 GEOMETRY: dict[str, list[Regularizer]] = {
     "horizontal_flip": [wf.HorizontalFlip(0.5), wf.HorizontalFlip(0.9), wf.HorizontalFlip(wf.Linear(0.1, 0.5))],

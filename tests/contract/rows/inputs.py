@@ -1,7 +1,7 @@
 """Contract rows of wellfit.regularizers.inputs."""
 
 import wellfit as wf
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 ROWS: dict[str, list[Regularizer]] = {
     "cut_mix": [wf.CutMix(0.6), wf.CutMix(1.0), wf.CutMix(wf.Linear(0.9, 0.1))],

@@ -1,7 +1,7 @@
 """Contract rows of wellfit.regularizers.network."""
 
 import wellfit as wf
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 ROWS: dict[str, list[Regularizer]] = {
     "alpha_dropout": [wf.AlphaDropout(0.3), wf.AlphaDropout(wf.Linear(0.5, 0.1)), wf.AlphaDropout(0.2, where="insert"),

@@ -1,7 +1,7 @@
 """Contract rows of wellfit.regularizers.targets."""
 
 import wellfit as wf
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 ROWS: dict[str, list[Regularizer]] = {
     "bootstrapped_loss": [

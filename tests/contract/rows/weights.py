@@ -1,7 +1,7 @@
 """Contract rows of wellfit.regularizers.weights."""
 
 import wellfit as wf
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 
 ROWS: dict[str, list[Regularizer]] = {
     "box": [wf.Box(-0.3, 0.6), wf.Box(-0.1, 0.4, select="all"), wf.Box(wf.Linear(-1.0, -0.2), wf.Linear(1.0, 0.2))],

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import wellfit as wf
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 from wellfit.drivers.loop import train
 from wellfit.population.modules.stack import ModuleStack
 from wellfit.population.modules.table import as_modules

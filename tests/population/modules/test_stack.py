@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import wellfit as wf
-from wellfit.core.phases import Regularizer
+from wellfit.core.regularizer import Regularizer
 from wellfit.population.modules.problem import Judge, ModuleProblem
 from wellfit.population.modules.rows import TensorRows
 from wellfit.population.modules.stack import ModuleStack

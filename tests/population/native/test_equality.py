@@ -23,8 +23,10 @@ from population import solo
 from population.solo import CASES, classification, member, regression
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hypers, options
-from wellfit.core.phases import Batch, Regularizer, Values, phases_of
+from wellfit.core.operands import Batch, Values
+from wellfit.core.phases import phases_of
 from wellfit.core.registry import registered
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.noise import threshold16
 from wellfit.population.native import library
 from wellfit.population.native.library import Engine

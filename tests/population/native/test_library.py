@@ -22,7 +22,8 @@ import wellfit as wf
 from population.solo import CASES, classification, member
 from wellfit.core.draws import Draw
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Batch, Regularizer, Values
+from wellfit.core.operands import Batch, Values
+from wellfit.core.regularizer import Regularizer
 from wellfit.population.native import build, library
 from wellfit.population.native.stack import NativeStack
 from wellfit.population.pool import Pool

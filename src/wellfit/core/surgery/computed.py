@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Regularizer, WeightInfo
+from wellfit.core.operands import WeightInfo
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.surgery import weights
 from wellfit.core.surgery.changes import Change
 from wellfit.core.surgery.scene import Scene

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from wellfit.core.draws import Draw, Streams
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Regularizer, Values
+from wellfit.core.operands import Values
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.surgery import touch
 from wellfit.core.surgery.changes import Change
 

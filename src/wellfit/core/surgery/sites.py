@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from wellfit.core.phases import Site
+from wellfit.core.operands import Site
 from wellfit.core.surgery import order
 
 _INPUT_NAMES = ("input", "query", "x", "hidden_states", "inputs")

@@ -11,7 +11,8 @@ from torch import nn
 
 from wellfit.core.draws import Streams
 from wellfit.core.errors import WellfitWarning
-from wellfit.core.phases import Regularizer, Values, WeightInfo
+from wellfit.core.operands import Values, WeightInfo
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.surgery import activations, branches, driven, dropping_branches, norms, touch
 from wellfit.core.surgery.changes import Change, Changes
 from wellfit.core.surgery.computed import Computed

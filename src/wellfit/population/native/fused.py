@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Regularizer, WeightInfo
+from wellfit.core.operands import WeightInfo
 from wellfit.core.plan import Plan
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.stepping import Touch
 from wellfit.population.native import library
 from wellfit.population.native.translate import PARTS, part_values

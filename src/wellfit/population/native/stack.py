@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wellfit.core.phases import StepContext, Values
+from wellfit.core.operands import StepContext, Values
 from wellfit.core.schedule import Schedule
 from wellfit.kernels.mix import beta_quantile
 from wellfit.population.native import library

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo, phases_of
+from wellfit.core.operands import StepContext, Values, WeightInfo
+from wellfit.core.phases import phases_of
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import matches
 from wellfit.population.native import library
 from wellfit.population.problem import Member, Problem

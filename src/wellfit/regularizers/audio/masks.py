@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wellfit.core.draws import Draw
-from wellfit.core.phases import Value, over
+from wellfit.core.operands import Value, over
 from wellfit.kernels.audio import stretches
 
 #: The places for stretches that are always drawn: how many there are may then differ between the members of a stack.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Batch
+from wellfit.core.operands import Batch
 
 
 def as_waveforms(batch: Batch, members: bool, name: str) -> Tensor:

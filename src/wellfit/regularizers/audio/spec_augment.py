@@ -9,8 +9,9 @@ import torch
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Batch, Regularizer, Values
+from wellfit.core.operands import Batch, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.regularizers.audio.masks import masks
 from wellfit.regularizers.audio.shapes import as_spectrograms
 

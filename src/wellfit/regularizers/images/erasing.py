@@ -12,8 +12,9 @@ from torch import Tensor
 from wellfit.core.batches import image_size
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Batch, Regularizer, Values, over
+from wellfit.core.operands import Batch, Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.box import box, paste
 from wellfit.kernels.pixels import white
 from wellfit.regularizers.images.frame import chosen

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import option
-from wellfit.core.phases import Values, over
+from wellfit.core.operands import Values, over
 
 
 def border() -> Any:

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Batch, Regularizer, Values
+from wellfit.core.operands import Batch, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.colour import grey
 from wellfit.regularizers.images.frame import chosen
 from wellfit.regularizers.images.light import recoloured

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from wellfit.core.batches import image_size
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Batch, Regularizer, Values
+from wellfit.core.operands import Batch, Values
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.pixels import on_some, pixels_, real
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Batch, Regularizer, Values, over
+from wellfit.core.operands import Batch, Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.regularizers.images.frame import border
 from wellfit.regularizers.images.light import light
 from wellfit.regularizers.images.policy import OPERATIONS, Reach, geometry, recolour_

@@ -9,8 +9,9 @@ import torch
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Batch, Regularizer, Values, over
+from wellfit.core.operands import Batch, Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.pixels import white
 from wellfit.kernels.tone import solarize
 from wellfit.regularizers.images.frame import chosen

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Batch, Regularizer, Values, over
+from wellfit.core.operands import Batch, Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.mix import mix, partners, select_columns
 from wellfit.kernels.noise import happens
 from wellfit.regularizers.inputs.boxes import paste_partners, square_box

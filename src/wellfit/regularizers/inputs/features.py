@@ -6,7 +6,7 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Batch
+from wellfit.core.operands import Batch
 from wellfit.kernels.noise import happens
 
 

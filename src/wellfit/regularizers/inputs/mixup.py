@@ -10,8 +10,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Batch, Regularizer, Values
+from wellfit.core.operands import Batch, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.mix import beta_quantile, mix, partners
 from wellfit.kernels.pixels import pixels_
 from wellfit.regularizers.targets.soft import soften

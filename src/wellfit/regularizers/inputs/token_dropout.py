@@ -10,8 +10,9 @@ import torch
 from wellfit.core.draws import Draw
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Batch, Regularizer, Values, over
+from wellfit.core.operands import Batch, Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.mix import select_columns
 from wellfit.kernels.noise import happens
 

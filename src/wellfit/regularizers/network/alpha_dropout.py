@@ -9,8 +9,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Regularizer, Values, over
+from wellfit.core.operands import Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import placement
 from wellfit.kernels.drop import alpha_drop
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Regularizer, Site, Values
+from wellfit.core.operands import Site, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.drop import alpha_drop
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Regularizer
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 
 
 @register

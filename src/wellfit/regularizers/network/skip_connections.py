@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from wellfit.core.phases import Regularizer
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 
 
 @register

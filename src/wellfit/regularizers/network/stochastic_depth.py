@@ -10,8 +10,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Regularizer, Values, over
+from wellfit.core.operands import Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.noise import drop
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from wellfit.core.draws import Draw
-from wellfit.core.phases import Regularizer, Values, WeightInfo
+from wellfit.core.operands import Values, WeightInfo
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.parametrize import standardize
 

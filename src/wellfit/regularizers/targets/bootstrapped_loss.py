@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Batch, Judged, Regularizer, Values
+from wellfit.core.operands import Batch, Judged, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.mix import mix
 from wellfit.regularizers.targets.soft import soften
 

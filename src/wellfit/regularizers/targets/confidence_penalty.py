@@ -9,8 +9,9 @@ from torch import Tensor
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Judged, Regularizer, Values
+from wellfit.core.operands import Judged, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.outputs import entropy, log_probabilities
 
 

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Judged, Regularizer, Values
+from wellfit.core.operands import Judged, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.outputs import through_noise
 
 

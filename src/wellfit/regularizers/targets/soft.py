@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wellfit.core.errors import WellfitError
-from wellfit.core.phases import Batch
+from wellfit.core.operands import Batch
 from wellfit.kernels.mix import one_hot
 
 

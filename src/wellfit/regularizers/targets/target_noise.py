@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Batch, Regularizer, Values, over
+from wellfit.core.operands import Batch, Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.noise import add_noise, spread
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Part, Regularizer, Values, over
+from wellfit.core.operands import Part, Values, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.clip import unit_clip_factor
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Part, Regularizer, Values
+from wellfit.core.operands import Part, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import WEIGHT_KINDS, selection
 from wellfit.kernels.ascent import adaptive_scale, ascent_factor
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Regularizer, Values
+from wellfit.core.operands import Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.stop import generalization_loss, improves, training_progress
 
 _STRIP = 5

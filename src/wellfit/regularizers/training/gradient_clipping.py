@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Part, Regularizer, Values, member_sum, over
+from wellfit.core.operands import Part, Values, member_sum, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.clip import clip_factor
 
 

@@ -10,8 +10,9 @@ import torch
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Part, Regularizer, Values, WeightInfo
+from wellfit.core.operands import Part, Values, WeightInfo
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.noise import add_noise
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Again, Pass, Regularizer, Values
+from wellfit.core.operands import Again, Pass, Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.outputs import per_example
 
 

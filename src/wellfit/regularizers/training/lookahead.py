@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Regularizer, Values
+from wellfit.core.operands import Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 
 
 @register

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Regularizer, Values
+from wellfit.core.operands import Values
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 
 
 @register

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Part, Regularizer, Values, WeightInfo, member_sum, over
+from wellfit.core.operands import Part, Values, WeightInfo, member_sum, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.factor import drop_negligible, open_factors
 

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Part, Regularizer, Values, WeightInfo, member_sum, over
+from wellfit.core.operands import Part, Values, WeightInfo, member_sum, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.factor import balanced_gates, drop_negligible
 from wellfit.regularizers.weights.groups import geometry

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from wellfit.core.phases import WeightInfo
+from wellfit.core.operands import WeightInfo
 
 
 def geometry(weight: Tensor, info: WeightInfo, groups: str) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor]:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from wellfit.core.hyper import hyper
-from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo, member_sum, over
+from wellfit.core.operands import StepContext, Values, WeightInfo, member_sum, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.threshold import firm_threshold_
 

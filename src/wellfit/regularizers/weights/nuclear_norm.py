@@ -11,8 +11,9 @@ from torch import Tensor
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Part, Regularizer, StepContext, Values, WeightInfo, member_sum, over
+from wellfit.core.operands import Part, StepContext, Values, WeightInfo, member_sum, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.threshold import clip_singular_values_
 

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo, member_sum, over
+from wellfit.core.operands import StepContext, Values, WeightInfo, member_sum, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.prox import sparse_group_threshold_
 from wellfit.regularizers.weights.groups import geometry, group_norms

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hyper, option
-from wellfit.core.phases import Regularizer, StepContext, Values, WeightInfo, over
+from wellfit.core.operands import StepContext, Values, WeightInfo, over
 from wellfit.core.registry import register
+from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
 from wellfit.kernels.project import circular_operator_norm
 from wellfit.kernels.threshold import clip_singular_values_
