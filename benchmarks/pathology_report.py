@@ -128,6 +128,8 @@ def page(found: dict[str, Any]) -> str:
         out.append(f"| {titles[name]} | {_share(part['all'])} | {_share(part['healthy'])} | {part['all']['sets']} |")
     for name in HALVES:
         part = found["parts"][name]
+        if not part["all"]["cases"]:
+            continue
         headers, rows = _matrix(part)
         out += ["", f"## {name.capitalize()} half", "", "Rows are what was planted, columns the verdict.", "",
                 "| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
