@@ -15,7 +15,7 @@ from wellfit.diagnosis.allowance import Allowance
 from wellfit.diagnosis.case import Case, open_case
 from wellfit.diagnosis.laboratory import Laboratory
 from wellfit.diagnosis.measurement import Measurement
-from wellfit.diagnosis.prescription import Prescription, prescribe
+from wellfit.diagnosis.prescription import Prescription, measured_first
 from wellfit.diagnosis.rules import rules
 from wellfit.diagnosis.signals import Signals, training_signals
 from wellfit.diagnosis.study import Study, study
@@ -140,7 +140,7 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
         verdict = judge(signals, seed)
         tell("looking at the network")
         shown = views(found)
-        prescriptions = prescribe(found, verdict)
+        prescriptions = measured_first(found, verdict, allowance, sure=try_)
         trial = try_out(laboratory, prescriptions[0], tell) if try_ and prescriptions else None
     looked = [*of_data, *of_training, *shown]
     measured = _decisive_first([*(f.measurement for f in looked if f.measurement is not None),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wellfit.core.recipe import Recipe
+from wellfit.diagnosis.allowance import Allowance
 from wellfit.diagnosis.contributions import Gain
 from wellfit.diagnosis.laboratory import Variant
 from wellfit.diagnosis.measurement import between, percent
@@ -107,6 +108,20 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
                                     rule.expected if gain is None and case.prepared.classes else None))
     sure = [p for p in out if p.gain is not None and p.gain.value > _SURE_ENOUGH * p.gain.error]
     return [*sorted(sure, key=_least_gain), *(p for p in out if p not in sure)][:_MOST]
+
+
+def measured_first(found: Study, verdict: Verdict, allowance: Allowance, *, sure: bool) -> list[Prescription]:
+    """Prescriptions of which the first has been measured, as far as the allowance pays for that; or at any price (``sure``).
+
+    What a publication expects may cost on the data at hand, and then it is not prescribed.
+    """
+    while True:
+        out = prescribe(found, verdict)
+        first = out[0].variant if out and out[0].gain is None else None
+        if first is None or not (sure or allowance.first([first])):
+            return out
+        found.laboratory.train([first])
+        found.left_out = [name for name in found.left_out if name != first.name]
 
 
 def _least_gain(prescription: Prescription) -> float:

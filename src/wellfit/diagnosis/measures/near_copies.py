@@ -11,6 +11,7 @@ from wellfit.diagnosis.measures.estimate import wilson
 
 NEIGHBOURS = 10
 RARE = 1e-3
+NEAR = 0.4  # of the distance to the tenth neighbour: in many dimensions chance forbids what is not yet a copy in plain words
 _HELD = 2000
 
 
@@ -71,9 +72,10 @@ def near_copies(reference: np.ndarray, queries: np.ndarray, *, rare: float = RAR
     """Which queries are nearly a reference row, and whether that is more than chance.
 
     Where rows fill a space of intrinsic dimension d evenly, the distances r_1 ≤ ... ≤ r_k to the k nearest rows obey
-    P(r_1 / r_k < t) = 1 - (1 - t^d)^(k - 1). A row is a near copy when this probability is below ``rare``: the nearest row is far
-    nearer than the next ones make likely. d is the maximum-likelihood estimate of Levina and Bickel (2004, NIPS 17) from r_2 on,
-    so that copies do not bend it. The same is counted within the reference, each row against the others.
+    P(r_1 / r_k < t) = 1 - (1 - t^d)^(k - 1). A row is a near copy when this probability is below ``rare`` and r_1 is at most 0.4 of
+    r_k: the nearest row is far nearer than the next ones make likely. d is the maximum-likelihood estimate of Levina and Bickel
+    (2004, NIPS 17) from r_2 on, so that copies do not bend it. The same is counted within the reference, each row against the
+    others.
 
     Args:
         reference, queries: (n, ...) and (m, ...) numbers, NaN where missing; images are flattened.
@@ -90,12 +92,11 @@ def near_copies(reference: np.ndarray, queries: np.ndarray, *, rare: float = RAR
     inside, _ = nearest(known, known[held], k, own=held)
     dimension = _dimension(inside)
     across, index = nearest(known, asked, k)
-    closeness = _chance(across, dimension)
-    is_copy = closeness < rare
+    is_copy = _copied(across, dimension, rare)
     rows = np.flatnonzero(is_copy)
     rows = rows[np.argsort(across[rows, 0], kind="stable")]
     n, m = len(held), len(asked)
-    inner = int((_chance(inside, dimension) < rare).sum())
+    inner = int(_copied(inside, dimension, rare).sum())
     share, within = len(rows) / m, inner / n
     low, high = (float(v) for v in wilson(len(rows), m))
     least, most = _difference(len(rows), m, inner, n)
@@ -147,6 +148,10 @@ def _dimension(distances: np.ndarray) -> float:
     mean = float(np.median(np.log(usable[:, -1:] / usable[:, :-1]).mean(axis=1)))
     expected = 1 - sum(1 / i for i in range(2, k)) / (k - 2)
     return float(np.clip(expected / max(mean, 1e-3), 1.0, 1000.0))
+
+
+def _copied(distances: np.ndarray, dimension: float, rare: float) -> np.ndarray:
+    return (_chance(distances, dimension) < rare) & (distances[:, 0] <= NEAR * distances[:, -1])
 
 
 def _chance(distances: np.ndarray, dimension: float) -> np.ndarray:
