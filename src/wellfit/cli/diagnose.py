@@ -107,6 +107,9 @@ def diagnose(
             sys.stdout.write((folder / "diagnosis.json").read_text(encoding="utf-8"))
         else:
             _show(found, page, brief=quiet)
+            if try_ and found.trial is None:
+                typer.echo(" Nothing was tried: " + ("no prescription was measured to gain for certain." if found.prescriptions else
+                                                     "nothing is prescribed."))
 
 
 def _rules(json: bool) -> None:

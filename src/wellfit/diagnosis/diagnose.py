@@ -111,7 +111,8 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
         out: where to write diagnosis.json and report.html; None: nowhere.
         seed: of the split, the start weights and all draws.
         task, metric, class_weights, group, time, test, drop: as in :func:`wellfit.tune`.
-        try_: apply the first prescription with paired seeds and judge it on the test rows, which nothing else has looked at.
+        try_: apply the first prescription with paired seeds and judge it on the test rows, which nothing else has looked at; if its
+            measured gain is certain (a 95% interval above zero).
         workers: cores to use (default: all).
         progress: is told what is being done.
 
@@ -141,7 +142,7 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
         tell("looking at the network")
         shown = views(found)
         prescriptions = measured_first(found, verdict, allowance, sure=try_)
-        trial = try_out(laboratory, prescriptions[0], tell) if try_ and prescriptions else None
+        trial = try_out(laboratory, prescriptions[0], tell) if try_ and prescriptions and prescriptions[0].sure else None
     looked = [*of_data, *of_training, *shown]
     measured = _decisive_first([*(f.measurement for f in looked if f.measurement is not None),
                                 *describe.measurements(found, signals)], verdict)

@@ -15,7 +15,6 @@ from wellfit.diagnosis.study import Study
 from wellfit.diagnosis.verdict import Verdict
 
 _MOST = 4
-_SURE_ENOUGH = 1.0  # standard errors that a measured gain must reach to count as one
 _UNCLEAR = 0.05     # a gain of at least so much that is less certain is no reason against a rule: with few rows nothing is certain
 
 
@@ -43,6 +42,11 @@ class Prescription:
     expected: tuple[float, float, float] | None = None
     hidden: tuple[int, ...] | None = None
     epochs: int | None = None
+
+    @property
+    def sure(self) -> bool:
+        """Whether it was measured to gain, with an interval above zero: the best of many is flattered."""
+        return self.gain is not None and self.gain.low > 0
 
     def said(self) -> str:
         """The gain in words."""
@@ -94,19 +98,19 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
         changes += [(v, v.name, {"recipe": v.recipe.to_mapping()}, "what is held back cannot be fitted") for v in found.lighter]
         for variant, title, added, why in changes:
             gain = found.gain(variant)
-            if gain is not None and gain.value > _SURE_ENOUGH * gain.error:
+            if gain is not None and gain.low > 0:
                 out.append(Prescription(title, variant.recipe, variant.learning_rate, added, why, "measured here", variant, gain,
                                         None, variant.hidden, variant.epochs))
     else:
         for rule in applicable(case, found.facts, [cause, "overfits"]):
             tried = found.remedied[rule.id][1] if rule.id in found.remedied else None
             gain = found.gain(tried) if tried is not None else None
-            if gain is not None and (gain.value <= min(_SURE_ENOUGH * gain.error, _UNCLEAR) or _costs(found, tried)):
+            if gain is not None and ((gain.low <= 0 and gain.value < _UNCLEAR) or _costs(found, tried)):
                 continue  # it was tried, and gains nothing here
             out.append(Prescription(rule.id.replace("-", " "), rule.recipe(case.recipe), case.learning_rate * rule.learning_rate,
                                     {n: dict(s) for n, s in rule.parts.items()}, rule.why, rule.evidence, tried, gain,
                                     rule.expected if gain is None and case.prepared.classes else None))
-    sure = [p for p in out if p.gain is not None and p.gain.value > _SURE_ENOUGH * p.gain.error]
+    sure = [p for p in out if p.sure]
     return [*sorted(sure, key=_least_gain), *(p for p in out if p not in sure)][:_MOST]
 
 
