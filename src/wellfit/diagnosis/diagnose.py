@@ -29,6 +29,7 @@ from wellfit.search.settings import Budget
 
 FORMAT = 1
 _TRIAL_SHARE = 0.2  # of the time, kept for trying the prescription
+_AFTER = 0.2         # of the budget: what is looked at once all is trained, and the report
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def diagnose(data: Any, target: str | None = None, *, recipe: Any = None, hidden
         tell("looking for faults in the data")
         of_data = [*leaks.in_data(case), *soundness.in_set_up(case)]
         allowance = Allowance(laboratory, trainings=allowed.configurations) if allowed.seconds is None else Allowance(
-            laboratory, begun + allowed.seconds * (1 - _TRIAL_SHARE * try_) - _now())
+            laboratory, begun + allowed.seconds * (1 - _AFTER - _TRIAL_SHARE * try_) - _now())
         found = study(laboratory, allowance)
         signals = training_signals(found)
         of_training = [*leaks.in_training(found), *moved.in_test_rows(found), *faults.in_training(found)]

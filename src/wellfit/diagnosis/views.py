@@ -54,7 +54,8 @@ def _surface(found: Study) -> list[Fault]:
     along = line(surface, seed=case.seed)
     around = plane(surface, points=_PLANE, seed=case.seed)
     bend = smoothness(surface, seed=case.seed)
-    what = "labels flip" if prepared.classes else "outputs change"
+    share = percent(bend.change.value, 1)
+    moves = f"{share} of the labels flip" if prepared.classes else f"the outputs change by {share} of their spread"
     return [
         Fault(Measurement("sharpness", "Sharpness", flat.value, "loss",
                           f"the training loss rises from {base:.3g} by at most {flat.value:.3g} when every weight moves by 5% of "
@@ -65,6 +66,6 @@ def _surface(found: Study) -> list[Fault]:
                                        "loss": around.losses.tolist()}}}),
         Fault(Measurement("smoothness", "Smoothness of the boundary" if prepared.classes else "Smoothness", bend.change.value,
                           "share",
-                          f"{percent(bend.change.value, 1)} of the {what} when inputs are moved by a tenth of their spread "
+                          f"{moves} when inputs are moved by a tenth of their spread "
                           f"({between(bend.change.low, bend.change.high, 1)}).", (bend.change.low, bend.change.high),
                           "notice" if prepared.classes and bend.change.value > 0.05 else "good"))]
