@@ -15,6 +15,7 @@ from wellfit.diagnosis.study import Study
 from wellfit.diagnosis.verdict import Verdict
 
 _MOST = 4
+_EXTRA = 2          # trainings beyond the budget, to have a measured prescription to try
 _UNCLEAR = 0.05     # a gain of at least so much that is less certain is no reason against a rule: with few rows nothing is certain
 
 
@@ -115,17 +116,20 @@ def prescribe(found: Study, verdict: Verdict) -> list[Prescription]:
 
 
 def measured_first(found: Study, verdict: Verdict, allowance: Allowance, *, sure: bool) -> list[Prescription]:
-    """Prescriptions of which the first has been measured, as far as the allowance pays for that; or at any price (``sure``).
+    """Prescriptions of which the first has been measured, as far as the allowance pays for that; if it is to be tried (``sure``),
+    up to two at its expense.
 
     What a publication expects may cost on the data at hand, and then it is not prescribed.
     """
-    while True:
-        out = prescribe(found, verdict)
-        first = out[0].variant if out and out[0].gain is None else None
-        if first is None or not (sure or allowance.first([first])):
-            return out
+    out = prescribe(found, verdict)
+    extra = 0
+    while out and out[0].gain is None and (first := out[0].variant) is not None:
+        if not allowance.first([first]) and not (sure and extra < _EXTRA):
+            break
         found.laboratory.train([first])
         found.left_out = [name for name in found.left_out if name != first.name]
+        out, extra = prescribe(found, verdict), extra + 1
+    return out
 
 
 def _least_gain(prescription: Prescription) -> float:
