@@ -25,7 +25,8 @@ from scipy.stats import rankdata
 
 import wellfit as wf
 from wellfit.data import Preprocessor, load_table, read_frame
-from wellfit.diagnosis.measures.leakage import hidden_groups, near_copies, standardized
+from wellfit.diagnosis.measures.hidden_groups import hidden_groups
+from wellfit.diagnosis.measures.near_copies import near_copies, standardized
 from wellfit.diagnosis.measures.shift import two_sample
 
 REPEAT_THEMSELVES = ("kc1", "concrete", "telco_churn", "cnae_9")

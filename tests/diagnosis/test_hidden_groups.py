@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from wellfit.core.errors import WellfitError
+from wellfit.diagnosis.measures.hidden_groups import group_codes, hidden_groups
 from wellfit.diagnosis.measures.honest_split import folds_of_groups, paired
-from wellfit.diagnosis.measures.leakage import group_codes, hidden_groups, ordered_columns, time_order
+from wellfit.diagnosis.measures.time_order import ordered_columns, time_order
 
 
 def patients(kind: str, seed: int = 0, groups: int = 40, each: int = 8) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, list[str]]:

@@ -4,41 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
+from wellfit.core.registry import lookup
 from wellfit.diagnosis.laboratory import Variant
 from wellfit.diagnosis.measurement import Level, Measurement, percent
+from wellfit.diagnosis.rules import rules
 from wellfit.diagnosis.study import Study
 from wellfit.search.prepare import PreparedTable
 
-_FEW, _MANY, _TOO_MANY = 40, 0.1, 0.5  # inputs; inputs per row to learn from
-
 
 def many_inputs(study: Study) -> Measurement | None:
-    """Inputs per row, and what group lasso left of them; None where inputs are few."""
+    """Inputs per row, and what a remedy that makes zeros left of them; None where inputs are too few for such a rule to apply."""
     prepared, facts = study.laboratory.case.prepared, study.facts
-    if not isinstance(prepared, PreparedTable) or facts["inputs"] < _FEW or facts["inputs_per_row"] < _MANY:
+    sparse = [v for rule, v in study.remedied.values() if any(lookup(name).acts_as == "sparsity" for name in rule.parts)]
+    if not isinstance(prepared, PreparedTable) or not sparse:
         return None
     ratio = facts["inputs_per_row"]
     words = f"{facts['inputs']:,} inputs for {facts['rows']:,} rows to learn from: some fit the labels by chance"
     groups = np.asarray(prepared.preprocessor.groups)
-    sparsest = min(((kept, v) for _, v in study.remedied.values() if (kept := _kept(study, v, groups)) is not None
-                    and (gain := study.gain(v)) is not None and gain.value > -gain.error),
-                   key=lambda pair: pair[0], default=None)
-    if sparsest is not None and sparsest[0] < len(np.unique(groups)):
-        kept, variant = sparsest
-        gain = study.gain(variant)
-        assert gain is not None
-        effect = f"and takes {percent(gain.value)} of the error away" if gain.value > 0 else "without clear loss"
-        words += f"; {variant.name} does with {kept:,} of {len(np.unique(groups)):,}, {effect}"
-    level: Level = "alarm" if ratio >= _TOO_MANY else "notice"
+    columns = len(np.unique(groups))
+    found = [(kept, gain.value, v.name) for v in sparse if (kept := _kept(study, v, groups)) is not None and kept < columns
+             and (gain := study.gain(v)) is not None and gain.value > -gain.error]
+    if found:
+        kept, gained, name = min(found)
+        effect = f"and takes {percent(gained)} of the error away" if gained > 0 else "without clear loss"
+        words += f"; {name} does with {kept:,} of {columns:,}, {effect}"
+    level: Level = "alarm" if ratio >= rules()["many_inputs"] else "notice"
     return Measurement("inputs", "Inputs", ratio, "inputs a row", words + ".", None, level)
 
 
 def _kept(study: Study, variant: Variant, groups: np.ndarray) -> int | None:
     """Columns of the table that have a weight left in the first layer of the first network."""
     outcome = study.outcome(variant)
-    if "group_lasso" not in variant.recipe or outcome is None or outcome.weights is None or not outcome.finite:
+    if outcome is None or outcome.weights is None or not outcome.finite:
         return None
-    first = outcome.weights.get("layers.0.weight")
-    if first is None or first.shape[-1] != len(groups):
-        return None
-    return len(np.unique(groups[np.any(first != 0, axis=0)]))
+    return len(np.unique(groups[np.any(outcome.weights["layers.0.weight"] != 0, axis=0)]))

@@ -93,11 +93,12 @@ def _copies(found: Study) -> Fault:
     quick model predicts them worse once it has not seen the copy.
     """
     case, judge = found.laboratory.case, found.laboratory.contributions
-    inputs = inputs_of(case, judge.rows) if len(judge.rows) <= _COPIED_ROWS else None
+    rows = found.laboratory.development
+    inputs = inputs_of(case, rows) if len(judge.rows) <= _COPIED_ROWS else None
     if inputs is None or judge.scorer.own is not None:
         return Fault()
-    links = _links(case, judge.rows, inputs)
-    copied = np.isin(judge.rows, links[:, 0])
+    links = _links(case, rows, inputs)
+    copied = np.isin(judge.rows, rows[links[:, 0]])
     share = float(copied.mean())
     merits = np.mean([judge.merits(p) for p in found.base.judged], axis=0)
     if share < _FEW_COPIES or share > 0.95:
@@ -106,7 +107,7 @@ def _copies(found: Study) -> Fault:
     rest = (counts[:, ~copied] @ merits[~copied]) / np.maximum(counts[:, ~copied].sum(axis=1), 1e-12)
     flattered = 1 - (counts @ merits / counts.sum(axis=1)) / np.maximum(rest, 1e-12)
     value, spread = float(flattered.mean()), float(flattered.std())
-    leaks = value > 2 * spread and _give_away(found, links)
+    leaks = value > 2 * spread and _give_away(case, rows, inputs, links)
     words = (f"{percent(share, 1)} of the judged rows have a near copy among the rows learned from; without them the error is "
              f"{percent(value / max(1 - value, 1e-9))} larger"
              f"{'.' if leaks else ', as rows in dense places are easier: their copies do not give them away.'}")
@@ -117,24 +118,16 @@ def _copies(found: Study) -> Fault:
 
 
 def _links(case: Case, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    """(m, 2): judged rows and the row of their fold's training part that each is nearly a copy of."""
-    found, start = [], 0
-    for train, validation in case.folds:
-        known = inputs_of(case, train)
-        assert known is not None
-        near = near_copies(known, inputs[start:start + len(validation)], seed=case.seed)
+    """(m, 2): places among ``rows`` of judged ones, and of the one in their fold's training part that each is nearly a copy of."""
+    found = []
+    for parts in case.folds:
+        train, validation = (np.searchsorted(rows, part) for part in parts)
+        near = near_copies(inputs[train], inputs[validation], seed=case.seed)
         found.append(np.stack([validation[near.rows], train[near.copies]], axis=1))
-        start += len(validation)
-    assert start == len(rows)
     return np.concatenate(found)
 
 
-def _give_away(found: Study, links: np.ndarray) -> bool:
-    case = found.laboratory.case
-    rows = found.laboratory.development
-    inputs = inputs_of(case, rows)
-    assert inputs is not None
+def _give_away(case: Case, rows: np.ndarray, inputs: np.ndarray, links: np.ndarray) -> bool:
     scaled, = standardized(inputs)
-    cost = cost_of_links(scaled, np.asarray(case.prepared.scorer(rows).y), np.searchsorted(rows, links),
-                         regression=case.prepared.classes == 0, seed=case.seed)
+    cost = cost_of_links(scaled, case.prepared.scorer(rows).y, links, regression=case.prepared.classes == 0, seed=case.seed)
     return cost is not None and cost.low > 0 and cost.honest >= _TIMES * cost.random

@@ -126,8 +126,7 @@ def measured_first(found: Study, verdict: Verdict, allowance: Allowance, *, sure
     while out and out[0].gain is None and (first := out[0].variant) is not None:
         if not allowance.first([first]) and not (sure and extra < _EXTRA):
             break
-        found.laboratory.train([first])
-        found.left_out = [name for name in found.left_out if name != first.name]
+        found.train([first])
         out, extra = prescribe(found, verdict), extra + 1
     return out
 

@@ -20,7 +20,6 @@ from wellfit.diagnosis.study import Study
 #: sd of gains that were not measured: what is not known must not look certain. Their mean is the usual gain (causes.yaml).
 _UNMEASURED = {"data": 0.06, "optimisation": 0.04, "capacity": 0.04, "regularized": 0.05}
 _SPREAD = 0.1        # of gains around the usual one
-_MANY_INPUTS = 0.5   # inputs per row
 _FITS_BETTER = 0.03  # of the merit: what the training rows have to gain before a change counts as one against underfitting
 
 
@@ -120,7 +119,7 @@ def usual_gains(gap: float, inputs_per_row: float) -> dict[str, float]:
     True
     """
     usual = rules()["usual"]
-    name = "regularized_many_inputs" if inputs_per_row >= _MANY_INPUTS else "regularized"
+    name = "regularized_many_inputs" if inputs_per_row >= rules()["many_inputs"] else "regularized"
     return {"data": usual["data"] * max(gap, 0.0), "regularized": usual[name] * max(gap, 0.0)}
 
 

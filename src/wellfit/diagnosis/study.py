@@ -48,6 +48,7 @@ class Study:
         lighter: variants with less regularization than the case.
         remedied: rule -> variant.
         shares: share of the training rows -> variants on disjoint parts.
+        planned: all of them, the most telling first.
     """
 
     laboratory: Laboratory
@@ -60,12 +61,21 @@ class Study:
     remedied: dict[str, tuple[Remedy, Variant]] = field(default_factory=dict)
     shares: dict[float, list[Variant]] = field(default_factory=dict)
     shuffled: Variant | None = None
-    left_out: list[str] = field(default_factory=list)
+    planned: list[Variant] = field(default_factory=list)
     noise: float = 0.0
 
     @property
     def base(self) -> Outcome:
         return self.laboratory.outcomes[AS_IS]
+
+    @property
+    def left_out(self) -> list[str]:
+        """What was planned and has not been trained."""
+        return [v.name for v in self.planned if self.outcome(v) is None]
+
+    def train(self, variants: Sequence[Variant]) -> None:
+        """Train variants with the first seed; of those that make zeros the weights are kept: what is left is worth a look."""
+        self.laboratory.train(variants, weights=any(p.acts_as == "sparsity" for v in variants for p in v.recipe))
 
     def outcome(self, variant: Variant) -> Outcome | None:
         return self.laboratory.outcomes.get(variant.name)
@@ -93,24 +103,18 @@ def study(laboratory: Laboratory, allowance: Allowance) -> Study:
     if more := _SEEDS[1:1 + room]:
         laboratory.train([base], more, tests=True)
         found.noise = laboratory.contributions.seed_noise(outcome.judged)
-    plan = _plan(found)
+    plan = found.planned = _plan(found)
     for share in _WAVES:  # what a training costs is known better after each
         chosen = allowance.first(plan, share, least=1 if share == _WAVES[0] else 0)
         if chosen:
-            laboratory.train(chosen, weights=_selects(chosen))
+            found.train(chosen)
             plan = plan[len(chosen):]
     _confirm(found, allowance)
     while chosen := allowance.first(plan, _REST):  # what the estimates were too careful for
-        laboratory.train(chosen, weights=_selects(chosen))
+        found.train(chosen)
         plan = plan[len(chosen):]
         _confirm(found, allowance)
-    found.left_out = [v.name for v in plan]
     return found
-
-
-def _selects(variants: Sequence[Variant]) -> bool:
-    """Whether any removes inputs: what it leaves of them is worth a look."""
-    return any("group_lasso" in v.recipe for v in variants)
 
 
 def _plan(found: Study) -> list[Variant]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -19,11 +18,11 @@ from wellfit.search.prepare import PreparedTable
 from wellfit.search.prepare_task import PreparedTask, fresh
 
 _ROWS, _FEWEST = 384, 32
-_PASSES, _SECONDS = 500, 12.0  # forward passes that the views take (those with gradients count as three), and how long they may
+_PASSES, _WORK = 500, 3e11  # forward passes that the views take (those with gradients count as three), and operations they may
 
 
 def surface_of(case: Case, weights: Mapping[str, np.ndarray]) -> Surface | None:
-    """None for a network whose inputs are no single tensor of numbers, whose outputs are no row each, or that is too slow."""
+    """None for a network that takes no single tensor of numbers, gives no row for each, or takes too much work."""
     rows = np.random.default_rng(case.seed).permutation(case.folds[0][0])[:_ROWS]
     if isinstance(case.prepared, PreparedTable):
         return _of_table(case, case.prepared, weights, np.sort(rows))
@@ -37,6 +36,8 @@ def _of_table(case: Case, prepared: PreparedTable, weights: Mapping[str, np.ndar
 
 
 def _of_task(case: Case, prepared: PreparedTask, weights: Mapping[str, np.ndarray], rows: np.ndarray) -> Surface | None:
+    from torch.utils.flop_counter import FlopCounterMode
+
     inputs, _ = prepared.rows.take(torch.from_numpy(rows))
     features = prepared.source.features
     with torch.no_grad():
@@ -48,11 +49,9 @@ def _of_task(case: Case, prepared: PreparedTask, weights: Mapping[str, np.ndarra
     network = network_with(partial(fresh, prepared.build(case.settings)), case.recipe,
                            {n: torch.from_numpy(np.ascontiguousarray(w)) for n, w in weights.items()}).cpu()
     targets = torch.from_numpy(labels).long() if prepared.classes else torch.from_numpy(labels).float()
-    begun = time.perf_counter()
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:  # counted, not timed: a seed repeats a diagnosis exactly
         outputs = network(inputs[:_FEWEST])
     if not isinstance(outputs, Tensor) or outputs.ndim > 2 or len(outputs) != len(inputs[:_FEWEST]):
         return None
-    a_row = (time.perf_counter() - begun) / _FEWEST
-    room = int(_SECONDS / max(_PASSES * a_row, 1e-9))
+    room = int(_WORK * len(outputs) / (_PASSES * max(counted.get_total_flops(), 1)))
     return Surface(network, inputs[:room], targets[:room]) if room >= min(_FEWEST, len(rows)) else None

@@ -80,10 +80,9 @@ def mean_history(histories: Sequence[Mapping[str, list[float]]], ended: Sequence
             padded[row, :length] = history[name]
             if 0 < length < longest and (ended is None or ended[row]):
                 padded[row, length:] = history[name][-1]
-        known = ~np.isnan(padded)
-        with np.errstate(invalid="ignore"):  # nan where nobody has a value, as after a divergence
-            means = np.where(known, padded, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-        out[name] = means.tolist() if np.isfinite(padded).any() else []
+        count = (~np.isnan(padded)).sum(axis=0)
+        with np.errstate(invalid="ignore"):  # where nobody has a value, as after a divergence, 0 / 0 is nan
+            out[name] = (np.nansum(padded, axis=0) / count).tolist() if np.isfinite(padded).any() else []
     return out
 
 
