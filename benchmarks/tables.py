@@ -15,6 +15,13 @@ same development rows (training and validation rows of the run) and judged on th
   xgboost           its defaults, on numbers (missing left missing) and one-hot categories
   xgboost, bal      the same with balanced sample weights (for regression: the same model)
 
+and, where ``--also`` names them, others that take the budget and the threads of the tune run themselves:
+
+  xgboost, tuned    Optuna's TPE over the usual ranges, balanced sample weights, judged on the run's own folds
+  realmlp           RealMLP-TD of pytabkit (a fifth of its rows to stop on), refitted on all; no label smoothing, classes chosen by
+                    probability over prior, which is how it is balanced
+  realmlp, bagged   five of them, each with another fifth, averaged
+
 Metric: balanced accuracy, or RMSE. Everything is kept per table and per method: run the same command again after an
 interruption and it goes on where it was.
 """
@@ -22,6 +29,7 @@ interruption and it goes on where it was.
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import sys
 import time
@@ -45,11 +53,13 @@ EXAMPLES = """examples:
   python benchmarks/tables.py --data DIR --budget 3m
   python benchmarks/tables.py --data DIR --budget 1m --only credit_g,concrete --skip xgboost
   python benchmarks/tables.py --data DIR --budget 3m --seeds 0,1,2     three splits and searches of every table
+  python benchmarks/tables.py --data DIR --budget 30s --also tuned-xgboost,realmlp --out DIR2
 """
 TUNED = ("unregularized", "single", "tuned", "ensemble")
 BASELINES = ("sklearn mlp", "sklearn mlp, own", "sklearn mlp, bal", "linear", "xgboost", "xgboost, bal")
-RANKED = (*TUNED, "sklearn mlp", "linear", "xgboost", "xgboost, bal")
 FAMILIES = {"mlp": BASELINES[:3], "linear": BASELINES[3:4], "xgboost": BASELINES[4:]}
+ALSO = {"tuned-xgboost": ("xgboost, tuned",), "realmlp": ("realmlp", "realmlp, bagged")}
+RANKED = (*TUNED, "sklearn mlp", "linear", "xgboost", "xgboost, bal", *(m for methods in ALSO.values() for m in methods))
 COCKTAIL = ("adult", "credit_g", "arrhythmia", "phoneme", "kc1", "vehicle", "cnae_9", "shuttle", "car")
 GROUPS = {"mice_protein": "mouse"}  # where the manifest names no group column
 COCKTAIL_GAIN, MADELON, RMSE_SHARE, RMSE_SETS = 4.8, 80.0, 0.9, ("concrete", "california_housing", "abalone")
@@ -138,6 +148,8 @@ class Rows:
     plain: np.ndarray  # numbers scaled, categories one-hot
     scorer: Scorer
     seed: int
+    seconds: float | None  # of the tune run's budget
+    threads: int
 
     @property
     def classes(self) -> int:
@@ -155,16 +167,18 @@ class Rows:
         return out
 
 
-def rows_of(entry: Entry, result: wf.TuneResult, seed: int) -> Rows:
+def rows_of(entry: Entry, result: wf.TuneResult, seed: int, threads: int) -> Rows:
     from wellfit.data import Preprocessor, load_split, load_table
     from wellfit.search.score import Scorer
+    from wellfit.search.settings import Budget
 
     loaded = load_table(entry.path, entry.target, task=entry.task, group=entry.group)
     split = load_split(result.path / "split.npz")
     preprocessor = Preprocessor.from_dict(read_json(result.path / "best" / "preprocess.json")["features"])
     scorer = Scorer(result.summary["metric"], loaded.y[split.test], len(loaded.classes or ()))
     plain = Preprocessor.fit(loaded, split.development, encoding="plain")
-    return Rows(loaded, split, preprocessor.transform(loaded.frame), plain.transform(loaded.frame), scorer, seed)
+    return Rows(loaded, split, preprocessor.transform(loaded.frame), plain.transform(loaded.frame), scorer, seed,
+                Budget.parse(read_json(result.path / "run.json")["budget"]).seconds, threads)
 
 
 def balanced_weights(labels: np.ndarray) -> np.ndarray:
@@ -264,6 +278,88 @@ def xgboost(data: Rows, balanced: bool = False) -> tuple[np.ndarray, dict[str, A
     return data.spread_out(model.predict_proba(x[data.split.test]), known), {}
 
 
+def xgboost_tuned(data: Rows) -> tuple[np.ndarray, dict[str, Any]]:
+    """As many trials as fit the budget; what they are judged by is the mean score over the run's folds."""
+    import optuna
+    from xgboost import XGBClassifier, XGBRegressor
+
+    if data.seconds is None:
+        raise ValueError("xgboost, tuned needs a budget of time")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    x, rows = tree_inputs(data.table, data.split.development), data.split.development
+    labels = data.labels()[0] if data.classes else data.table.y[rows]
+    place = {r: i for i, r in enumerate(rows.tolist())}
+    folds = [tuple(np.array([place[r] for r in part.tolist()]) for part in pair) for pair in data.split.folds]
+
+    def fitted(settings: dict[str, Any], some: np.ndarray) -> Any:
+        settings = {**settings, "n_jobs": data.threads, "random_state": data.seed, "tree_method": "hist"}
+        if not data.classes:
+            return XGBRegressor(**settings).fit(x[rows[some]], labels[some])
+        known = np.unique(labels[some])
+        model = XGBClassifier(**settings).fit(x[rows[some]], np.searchsorted(known, labels[some]),
+                                              sample_weight=balanced_weights(np.searchsorted(known, labels[some])))
+        model.known = known
+        return model
+
+    def loss(trial: Any) -> float:
+        settings = {"n_estimators": trial.suggest_int("n_estimators", 50, 1000, log=True),
+                    "learning_rate": trial.suggest_float("learning_rate", 5e-3, 0.5, log=True),
+                    "max_depth": trial.suggest_int("max_depth", 2, 10),
+                    "min_child_weight": trial.suggest_float("min_child_weight", 1e-1, 30, log=True),
+                    "subsample": trial.suggest_float("subsample", 0.5, 1.0),
+                    "colsample_bytree": trial.suggest_float("colsample_bytree", 0.3, 1.0),
+                    "reg_lambda": trial.suggest_float("reg_lambda", 1e-3, 30, log=True),
+                    "reg_alpha": trial.suggest_float("reg_alpha", 1e-4, 10, log=True),
+                    "gamma": trial.suggest_float("gamma", 1e-4, 5, log=True)}
+        trial.set_user_attr("settings", settings)
+        found = []
+        for train, held in folds:
+            model = fitted(settings, train)
+            if data.classes:
+                right = model.known[model.predict(x[rows[held]])] == labels[held]
+                found.append(1 - mean([right[labels[held] == c].mean() for c in np.unique(labels[held])]))
+            else:
+                found.append(float(np.sqrt(np.mean((model.predict(x[rows[held]]) - labels[held]) ** 2))))
+        return mean(found)
+
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=data.seed))
+    study.optimize(loss, timeout=0.92 * data.seconds)
+    model = fitted(study.best_trial.user_attrs["settings"], np.arange(len(rows)))
+    about = {"trials": len(study.trials)}
+    if not data.classes:
+        return model.predict(x[data.split.test]).reshape(-1, 1), about
+    return data.spread_out(model.predict_proba(x[data.split.test]), data.labels()[1][model.known]), about
+
+
+def realmlp(data: Rows, bagged: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+    from pytabkit import RealMLP_TD_Classifier, RealMLP_TD_Regressor
+
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    rows, test = data.split.development, data.split.test
+    frame, text = data.table.frame[[c.name for c in data.table.features]].copy(), []
+    for column in data.table.features:
+        if column.kind == "categorical":
+            frame[column.name] = frame[column.name].astype(object).fillna("missing").astype(str)
+            text.append(column.name)
+        else:
+            if column.kind == "date":
+                frame[column.name] = frame[column.name].astype("int64")
+            values = frame[column.name].astype("float64")
+            frame[column.name] = values.fillna(values.iloc[rows].median())  # it takes no missing numbers
+    given = {"device": "cpu", "random_state": data.seed, "n_threads": data.threads, "verbosity": 0,
+             **({"n_cv": 5} if bagged else {"n_refit": 1})}
+    limit = {"cat_col_names": text, **({} if data.seconds is None else {"time_to_fit_in_seconds": int(data.seconds)})}
+    if not data.classes:
+        model = RealMLP_TD_Regressor(**given).fit(frame.iloc[rows], data.table.y[rows], **limit)
+        return np.asarray(model.predict(frame.iloc[test])).reshape(-1, 1), {}
+    labels, known = data.labels()
+    model = RealMLP_TD_Classifier(**given, use_ls=False, val_metric_name="1-balanced_accuracy")
+    model.fit(frame.iloc[rows], labels, **limit)
+    odds = np.asarray(model.predict_proba(frame.iloc[test])) / (np.bincount(labels) / len(labels))
+    return data.spread_out(odds / odds.sum(axis=1, keepdims=True), known), {}
+
+
 def saved_models(data: Rows, result: wf.TuneResult) -> dict[str, float]:
     """The scores of the saved models on the test rows, through ``predict``: they must be those of the summary."""
     test = data.table.frame.iloc[data.split.test]
@@ -279,17 +375,20 @@ def saved_models(data: Rows, result: wf.TuneResult) -> dict[str, float]:
 METHODS: dict[str, Callable[[Rows], tuple[np.ndarray, dict[str, Any]]]] = {
     "sklearn mlp": sklearn_mlp, "sklearn mlp, own": lambda data: sklearn_mlp(data, own=True),
     "sklearn mlp, bal": lambda data: sklearn_mlp(data, balanced=True), "linear": linear,
-    "xgboost": xgboost, "xgboost, bal": lambda data: xgboost(data, balanced=True)}
+    "xgboost": xgboost, "xgboost, bal": lambda data: xgboost(data, balanced=True), "xgboost, tuned": xgboost_tuned,
+    "realmlp": realmlp, "realmlp, bagged": lambda data: realmlp(data, bagged=True)}
 
 
 def judged(data: Rows, method: str) -> dict[str, Any]:
-    """One of the other methods, on one thread: its test score, the bootstrap standard error, and its time."""
+    """One of the other methods: its test score, the bootstrap standard error, and its time. Those of ``ALSO`` have the threads of
+    the tune run, the others one."""
     from threadpoolctl import threadpool_limits
 
     from wellfit.search.score import standard_error
 
     began = time.perf_counter()
-    with warnings.catch_warnings(), threadpool_limits(1):
+    threads = data.threads if any(method in methods for methods in ALSO.values()) else 1
+    with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore")  # iterations used up, classes with few rows: these are the defaults
         predictions, about = METHODS[method](data)
     seconds = time.perf_counter() - began
@@ -308,7 +407,8 @@ def run_table(entry: Entry, seed: int, arguments: argparse.Namespace) -> dict[st
     record = read_json(file) if file.is_file() else {}
     if record and record["budget"] != arguments.budget:
         raise SystemExit(f"{file} was made with --budget {record['budget']}: choose another --out, or remove it")
-    wanted = [m for family, methods in FAMILIES.items() if family not in arguments.skip for m in methods
+    families = {**{f: m for f, m in FAMILIES.items() if f not in arguments.skip}, **{f: ALSO[f] for f in arguments.also}}
+    wanted = [m for methods in families.values() for m in methods
               if entry.task != "regression" or m != "sklearn mlp, bal"]
     missing = [m for m in wanted if m not in record.get("methods", {})]
     if record and not missing:
@@ -322,7 +422,7 @@ def run_table(entry: Entry, seed: int, arguments: argparse.Namespace) -> dict[st
         record = {"name": entry.name, "seed": seed, "budget": arguments.budget, **{k: summary[k] for k in kept},
                   "verdict": summary["verdict"]["kind"], "seconds": max(elapsed, summary["cost"]["seconds"]),
                   "paper": entry.paper, "methods": from_summary(summary), "environment": environment(threads=arguments.threads)}
-    data = rows_of(entry, result, seed)
+    data = rows_of(entry, result, seed, arguments.threads)
     if "saved_models" not in record:
         record["saved_models"] = saved_models(data, result)
         write_json(file, record)
@@ -358,7 +458,7 @@ def print_table(record: dict[str, Any]) -> None:
     plain = record["methods"]["unregularized"]["test"]
     sign = 1 if record["higher_is_better"] else -1
     rows = []
-    for method in (*TUNED, *BASELINES):
+    for method in dict.fromkeys((*TUNED, *BASELINES, *RANKED)):
         found = record["methods"].get(method)
         if found is None or found["test"] is None:
             continue
@@ -411,7 +511,7 @@ def ranks(tables: dict[str, dict[str, Any]], methods: Sequence[str]) -> dict[str
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     tables = averaged(records)
-    present = [m for m in (*TUNED, *BASELINES) if any(m in t["methods"] for t in tables.values())]
+    present = [m for m in dict.fromkeys((*TUNED, *BASELINES, *RANKED)) if any(m in t["methods"] for t in tables.values())]
     ranked = [m for m in RANKED if m in present]
     ranking = ranks(tables, ranked)
     classified = [t for t in tables.values() if t["metric"] == "balanced_accuracy"]
@@ -525,12 +625,15 @@ def main() -> int:
     parser.add_argument("--only", type=words, help="names of tables, separated by commas (default: all)")
     parser.add_argument("--seeds", type=numbers, default=[0], help="of splits and searches; means are taken (default 0)")
     parser.add_argument("--skip", type=words, default=[], help=f"leave out other methods: {', '.join(FAMILIES)}")
+    parser.add_argument("--also", type=words, default=[], help=f"others, with the same budget: {', '.join(ALSO)}")
     parser.add_argument("--threads", type=int, default=cores(),
                         help="processes of tune (default: one per core); the other methods use one thread")
     parser.add_argument("--out", type=Path, default=RESULTS / "tables", help="folder of results and runs (default %(default)s)")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.skip) - set(FAMILIES)):
         parser.error(f"--skip knows {', '.join(FAMILIES)}, not {', '.join(unknown)}")
+    if unknown := sorted(set(arguments.also) - set(ALSO)):
+        parser.error(f"--also knows {', '.join(ALSO)}, not {', '.join(unknown)}")
 
     chosen = entries(arguments.data, arguments.only)
     records, failed = [], []

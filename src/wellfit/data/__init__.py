@@ -19,9 +19,10 @@ from wellfit.data.leaks import find_leaks
 from wellfit.data.notes import Note
 from wellfit.data.preprocess import Preprocessor
 from wellfit.data.read import read_frame
-from wellfit.data.split import Split, load_split, make_split, save_split
+from wellfit.data.split import Split, load_split, make_split, other_folds, save_split
 from wellfit.data.table import Table, describe, load_table
 from wellfit.data.target import infer_task
 
 __all__ = ["Column", "ImageSet", "Note", "Preprocessor", "Recordings", "Split", "Table", "TargetCoder", "describe", "find_leaks",
-           "infer_task", "load_images", "load_recordings", "load_split", "load_table", "make_split", "read_frame", "save_split"]
+           "infer_task", "load_images", "load_recordings", "load_split", "load_table", "make_split", "other_folds", "read_frame",
+           "save_split"]

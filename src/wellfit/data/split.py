@@ -99,6 +99,13 @@ def make_split(table: Divisible, *, seed: int = 0, test_fraction: float = 0.2, v
     return Split(train, validation, test, pairs)
 
 
+def other_folds(table: Divisible, split: Split, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """The development rows divided anew into as many folds, by another seed; a single fold, and folds by time, stay as they are."""
+    if len(split.folds) < 2:
+        return split.folds
+    return _folds(split.development, len(split.folds), seed, table, _strata(table), _moments(table))
+
+
 def _strata(table: Divisible) -> np.ndarray:
     """What to keep in proportion: the class, or the tenth of the target (its limits never from a separate test table)."""
     if table.task != "regression":

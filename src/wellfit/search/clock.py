@@ -25,7 +25,7 @@ class Clock:
 
     def __init__(self, budget: Budget, started: float, before: float):
         self.budget, self._started, self._before = budget, started, before
-        self._training = 0.0  # seconds for one configuration on one fold, all cores at work
+        self._seconds = self._trainings = 0.0  # of all generations: one configuration on one fold, all cores at work
         self.search = _LEAST_SEARCH
 
     @property
@@ -59,8 +59,9 @@ class Clock:
         search."""
         if self.budget.seconds is None or trainings <= 0:
             return
-        self._training = max(self._training, seconds / trainings)
-        share = 1 - _SAFETY * self._training * to_come / self.budget.seconds
+        self._seconds += seconds
+        self._trainings += trainings
+        share = 1 - _SAFETY * self._seconds / self._trainings * to_come / self.budget.seconds
         self.search = min(max(share, _LEAST_SEARCH), _MOST_SEARCH)
 
     def leaves(self, seconds: float, share: float) -> bool:

@@ -18,7 +18,8 @@ from wellfit.search.summary import Findings, networks_of
 from wellfit.search.trainer import Fit, Outcome
 
 _ENSEMBLE_POOL = 24
-_MOST_FINAL_SEEDS = 6
+_MOST_FINAL_SEEDS = 12   # with each the rows are divided anew: a repeated cross-validation
+_ATTRIBUTED_SEEDS = 6    # of these, for what each part buys
 
 
 class Conclusion:
@@ -37,7 +38,8 @@ class Conclusion:
         self._refit(findings, findings.candidates)
 
     def _repeat(self, known: list[Candidate]) -> list[Candidate]:
-        """The finalists and the unregularized network again, with new seeds: the choice is made on these."""
+        """The finalists and the unregularized network again, with new seeds and the rows divided anew: the choice is made on
+        these."""
         plain = next((c for c in known if c.configuration.origin == "unregularized"), None)
         chosen: list[Candidate] = []
         for candidate in known:
@@ -93,7 +95,8 @@ class Conclusion:
     def _attribute(self, findings: Findings, best: Candidate, margin: float) -> Candidate:
         """Each part left out, and the learning rate at its default, with the same seeds; drop what buys nothing."""
         recipe, rate = best.configuration.recipe, best.configuration.learning_rate
-        seeds = [o.seed for o in best.outcomes]
+        compared = Candidate(best.configuration, best.outcomes[:_ATTRIBUTED_SEEDS])
+        seeds = [o.seed for o in compared.outcomes]
         variants: list[tuple[str, str, Configuration]] = []
         for part in recipe:
             left = recipe.without(part.name)
@@ -112,11 +115,13 @@ class Conclusion:
                                             deadline=self.clock.deadline(self.clock.attribute))
             self.session.tick()
         useless = []
-        for (name, shown, configuration), outcomes in zip(variants, results, strict=False):
-            without = Candidate(configuration, outcomes)
+        # trained seed after seed: where the deadline came first, the seeds before it are compared
+        left_out = [(name, shown, Candidate(configuration, [o for o in outcomes if o.finished]))
+                    for (name, shown, configuration), outcomes in zip(variants, results, strict=False)]
+        for name, shown, without in left_out:
             if not without.usable:
                 continue
-            effect, ci = paired(self.scorer, without, best, self.resamples)
+            effect, ci = paired(self.scorer, without, compared, self.resamples)
             keep = effect > 0
             findings.attribution.append({"regularizer": name, "value": shown, "effect": effect, "ci": ci, "keep": keep})
             if not keep and name != "learning_rate":
@@ -124,13 +129,13 @@ class Conclusion:
         leaner = Configuration(recipe.without(*useless), rate, best.configuration.origin)
         if not useless or leaner.recipe == recipe:
             return best
-        single = [Candidate(c, o) for (n, _, c), o in zip(variants, results, strict=False) if [n] == useless]
-        candidate = Candidate(leaner, single[0].outcomes) if single and single[0].configuration.recipe == leaner.recipe else None
+        single = [c for n, _, c in left_out if [n] == useless and c.configuration.recipe == leaner.recipe]
+        candidate = Candidate(leaner, single[0].outcomes) if single else None
         if candidate is None and (self.run.has_job("leaner") or not self.session.time_is_up(self.clock.attribute)):
             with self.session.interruptible():
                 candidate = Candidate(leaner, self.trainer.evaluate("leaner", [leaner], seeds,
                                                                     deadline=self.clock.deadline(self.clock.attribute))[0])
-        if candidate is not None and candidate.usable and candidate.merit <= best.merit + 0.25 * margin:
+        if candidate is not None and candidate.usable and candidate.merit <= compared.merit + 0.25 * margin:
             findings.dropped = useless
             return candidate
         return best

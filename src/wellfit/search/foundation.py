@@ -19,7 +19,7 @@ from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.population.pool import Pool
 from wellfit.population.problem import Member
-from wellfit.population.tiers import make_stack, tier_of
+from wellfit.population.tiers import AnyProblem, make_stack, tier_of
 from wellfit.population.train import stack_size
 from wellfit.search.configuration import Configuration
 from wellfit.search.prepare import PreparedTable
@@ -167,6 +167,10 @@ class Foundation:
 
 def trainer_for(run: RunDirectory, prepared: Prepared, settings: Settings, pool: Pool, seed: int, key: str) -> Trainer:
     """A trainer over the folds of ``prepared``; ``key`` tells its problem from others."""
+
+    def divided_anew(number: int) -> AnyProblem:
+        return prepared.problem(settings, prepared.other_folds(seed + number))
+
     problem = prepared.problem(settings, prepared.split.folds)
     judged = torch.cat([f.validation for f in problem.folds]).numpy()
-    return Trainer(pool, run, problem, prepared.scorer(judged), prepared.scale, seed, key)
+    return Trainer(pool, run, problem, divided_anew, prepared.scorer(judged), prepared.scale, seed, key)

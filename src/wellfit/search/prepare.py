@@ -12,7 +12,7 @@ import torch
 
 from wellfit.core.errors import WellfitError, nearest
 from wellfit.core.schedule import Cosine
-from wellfit.data import Note, Preprocessor, Split, Table, TargetCoder, find_leaks, make_split
+from wellfit.data import Note, Preprocessor, Split, Table, TargetCoder, find_leaks, make_split, other_folds
 from wellfit.population.inference import Network, save_networks
 from wellfit.population.network import NetworkSpec
 from wellfit.population.problem import Fold, Objective, Problem, class_weights
@@ -24,6 +24,7 @@ from wellfit.search.menus import Menu, table_menu
 from wellfit.search.rundir import FORMAT, RunDirectory, write_atomically
 from wellfit.search.score import METRICS, Scorer
 from wellfit.search.settings import Settings
+from wellfit.search.subject import Folds
 from wellfit.search.trainer import Fit, Trainer
 
 CLASS_WEIGHTS = ("balanced", "none")
@@ -94,6 +95,10 @@ class PreparedTable:
     def with_folds(self, seed: int, folds: int) -> PreparedTable:
         """The same test rows with another number of folds."""
         return replace(self, split=make_split(self.table, seed=seed, folds=folds if folds > 1 else None))
+
+    def other_folds(self, seed: int) -> Folds:
+        """The development rows divided anew into as many folds."""
+        return other_folds(self.table, self.split, seed)
 
     def with_encoding(self, encoding: str) -> PreparedTable:
         """The same rows with numbers encoded in another way."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from wellfit.core.schedule import Cosine
-from wellfit.data import Note, Split, make_split
+from wellfit.data import Note, Split, make_split, other_folds
 from wellfit.kernels.objective import cross_entropy, squared_error
 from wellfit.population.modules.problem import Judge, MakeOptimizer, ModuleProblem, adamw
 from wellfit.population.modules.rows import Rows
@@ -105,6 +105,9 @@ class PreparedTask:
         if self.fixed is not None:
             return self
         return replace(self, split=make_split(self.labelled, seed=seed, folds=folds if folds > 1 else None))
+
+    def other_folds(self, seed: int) -> Folds:
+        return self.split.folds if self.fixed is not None else other_folds(self.labelled, self.split, seed)
 
     # ---- training
 

@@ -15,7 +15,7 @@ from wellfit.core.registry import lookup
 from wellfit.core.regularizer import Regularizer
 from wellfit.core.schedule import Schedule, WarmUp
 from wellfit.search.configuration import Configuration
-from wellfit.search.menus import Choice, Menu
+from wellfit.search.menus import Choice, Menu, Strengths
 
 NOTHING = "none"
 _FIRST_COMBINATIONS = 3
@@ -83,6 +83,14 @@ class Space:
                     out[f"{picked}.{name}"] = min(max(float(value.at(1.0) if isinstance(value, Schedule) else value), low), high)
         return out
 
+    def combined(self, rate: float, strengths: Strengths) -> Configuration:
+        """The methods of ``strengths`` that are searched here, with these values, as one configuration."""
+        parts: dict[str, Regularizer] = {}
+        for name in (n for choice in self.choices for n in choice.options if n in strengths):
+            if not (name == "skip_connections" and "stochastic_depth" in strengths):
+                parts |= {p.name: p for p in self._parts(name, strengths[name])}
+        return Configuration(Recipe(*parts.values()), self._rate(rate), "combination")
+
     # ---- where a search starts
 
     def starts(self) -> list[Configuration]:
@@ -98,12 +106,8 @@ class Space:
             out += [c for c in alone if c.key not in seen]
             seen |= {c.key for c in alone}
         for rate, combination in self.menu.combinations:
-            parts: dict[str, Regularizer] = {}
-            for name in (n for choice in self.choices for n in choice.options if n in combination):
-                if not (name == "skip_connections" and "stochastic_depth" in combination):
-                    parts |= {p.name: p for p in self._parts(name, combination[name])}
-            candidate = Configuration(Recipe(*parts.values()), self._rate(rate), "combination")
-            if len(parts) > 1 and candidate.key not in seen:
+            candidate = self.combined(rate, combination)
+            if len(candidate.recipe) > 1 and candidate.key not in seen:
                 seen.add(candidate.key)
                 out.append(candidate)
         return sorted(out, key=_urgency(self.menu.leading, out)) if self.menu.leading else out

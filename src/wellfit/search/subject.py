@@ -71,6 +71,10 @@ class Prepared(Protocol):
         """The same test rows with another number of folds."""
         ...
 
+    def other_folds(self, seed: int) -> Folds:
+        """The development rows divided anew into as many folds."""
+        ...
+
     def problem(self, settings: Settings, folds: Folds) -> AnyProblem:
         """What the engine trains: these folds of row numbers."""
         ...

@@ -23,6 +23,7 @@ from wellfit.search.rundir import RunDirectory
 from wellfit.search.score import Scorer, softmax
 
 _SEED_STRIDE = 7919
+_LAYOUT = 2  # of the jobs on file: one of another layout is done again
 
 
 @dataclass
@@ -134,16 +135,18 @@ class Trainer:
         pool: the processes.
         run: where results and checkpoints are kept.
         problem: with the folds that choices are made on.
+        divided_anew: the same problem with the rows divided into other folds, by number.
         scorer: of the judged rows: the folds' validation rows, one after the other.
         scale: (mean, std) of a regression target; outputs become values in its own unit.
         seed: of everything.
         key: tells the problem from others that the pool has seen.
     """
 
-    def __init__(self, pool: Pool, run: RunDirectory, problem: AnyProblem, scorer: Scorer,
-                 scale: tuple[float, float] | None, seed: int, key: str = "choose"):
+    def __init__(self, pool: Pool, run: RunDirectory, problem: AnyProblem, divided_anew: Callable[[int], AnyProblem],
+                 scorer: Scorer, scale: tuple[float, float] | None, seed: int, key: str = "choose"):
         self.key = key
         self.pool, self.run, self.problem, self.scorer, self.scale, self.seed = pool, run, problem, scorer, scale, seed
+        self._divided_anew = divided_anew
         self.on_progress: Callable[[Progress], None] | None = None
         self.member_epochs = 0
 
@@ -160,27 +163,45 @@ class Trainer:
                  deadline: float | None = None) -> list[list[Outcome]]:
         """Train every configuration on every fold with every seed: one list of outcomes (a seed each) per configuration.
 
-        The share ``keep`` goes on after each rung (see :class:`_Halving`). A finished job is read from the run directory.
+        Every seed but 0 divides the rows anew, so that what was chosen on one division is not judged on the same again; outcomes
+        hold the rows in the order of the first. With one seed, the share ``keep`` goes on after each rung (see
+        :class:`_Halving`). A finished job is read from the run directory.
         """
         folds = len(self.problem.folds)
-        members = {self._number(c, s, f, len(seeds), folds):
-                   Member(configuration.recipe, configuration.learning_rate, self.seed + _SEED_STRIDE * seed, f)
-                   for c, configuration in enumerate(configurations) for s, seed in enumerate(seeds) for f in range(folds)}
+        members = {seed: {c * folds + f: Member(configuration.recipe, configuration.learning_rate,
+                                                self.seed + _SEED_STRIDE * seed, f)
+                          for c, configuration in enumerate(configurations) for f in range(folds)} for seed in seeds}
+        if rungs and len(seeds) > 1:
+            raise ValueError("with several seeds nobody is left behind")
+        problems = {seed: self._divided(seed) for seed in seeds}
 
         def work(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-            halving = _Halving(len(seeds) * folds, keep, protected, deadline, self.problem.epochs)
-            records = self.pool.train(self.key, self.problem, members, rungs=rungs, choose=halving if rungs else None,
-                                      deadline=deadline, folder=folder, progress=self.on_progress)
-            for first in range(0, len(members), folds):
-                _judge_elsewhere([records[first + f] for f in range(folds)])
-            meta, arrays = _pack(records)
+            halving = _Halving(folds, keep, protected, deadline, self.problem.epochs)
+            meta: dict[str, Any] = {"seeds": {}}
+            arrays: dict[str, np.ndarray] = {}
+            for seed, problem in problems.items():
+                key = self.key if problem is self.problem else f"{self.key}-{seed}"
+                records = self.pool.train(key, problem, members[seed], rungs=rungs, choose=halving if rungs else None,
+                                          deadline=deadline, folder=folder / str(seed), progress=self.on_progress)
+                for first in range(0, len(records), folds):
+                    _judge_elsewhere([records[first + f] for f in range(folds)])
+                meta["seeds"][str(seed)], own = _pack(records)
+                arrays |= {f"{seed}/{name}": value for name, value in own.items()}
             return {**meta, "pruned": halving.pruned}, arrays
 
-        meta, arrays = self._once(job, members, work)
-        records = _unpack(meta, arrays)
-        return [[self._outcome(configuration, seed, meta["pruned"].get(str(c)),
-                               [records[self._number(c, s, f, len(seeds), folds)] for f in range(folds)])
-                 for s, seed in enumerate(seeds)] for c, configuration in enumerate(configurations)]
+        everyone = dict(enumerate(m for own in members.values() for m in own.values()))
+        meta, arrays = self._once(job, everyone, work)
+        outcomes: list[list[Outcome]] = [[] for _ in configurations]
+        for seed, problem in problems.items():
+            own = {name.split("/", 1)[1]: value for name, value in arrays.items() if name.startswith(f"{seed}/")}
+            records, order = _unpack(meta["seeds"][str(seed)], own), _order(self.problem, problem)
+            for c, configuration in enumerate(configurations):
+                mine = [records[c * folds + f] for f in range(folds)]
+                outcomes[c].append(self._outcome(configuration, seed, meta["pruned"].get(str(c)), mine, order))
+        return outcomes
+
+    def _divided(self, seed: int) -> AnyProblem:
+        return self.problem if seed == 0 or len(self.problem.folds) < 2 else self._divided_anew(seed)
 
     def screen(self, job: str, configurations: Sequence[Configuration], part: int, *, rungs: Sequence[int], keep: float,
                deadline: float | None = None) -> list[Screened]:
@@ -200,11 +221,8 @@ class Trainer:
         return [Screened(configuration, part, self._in_unit(_number_or_nan(error)), _number_or_nan(loss), int(epochs), bool(ended))
                 for configuration, (error, loss, epochs, ended) in zip(configurations, looks, strict=True)]
 
-    @staticmethod
-    def _number(configuration: int, seed: int, fold: int, seeds: int, folds: int) -> int:
-        return (configuration * seeds + seed) * folds + fold
-
-    def _outcome(self, configuration: Configuration, seed: int, pruned_at: int | None, records: list[Record]) -> Outcome:
+    def _outcome(self, configuration: Configuration, seed: int, pruned_at: int | None, records: list[Record],
+                 order: np.ndarray) -> Outcome:
         history = mean_history([r.history for r in records], [r.ended for r in records])
         if pruned_at is not None:
             error = float(np.mean([r.at("validation_error", pruned_at) for r in records]))
@@ -213,7 +231,7 @@ class Trainer:
             return Outcome(configuration, seed, self._in_unit(error), merit, history=history, pruned_at=pruned_at, finished=True)
         if not all(r.ended for r in records):
             return Outcome(configuration, seed, history=history)
-        predictions = self.predictions(np.concatenate([r.outputs for r in records]))  # type: ignore[list-item]
+        predictions = self.predictions(np.concatenate([r.outputs for r in records])[order])  # type: ignore[list-item]
         rows = self.scorer.rows(predictions)
         error = self.scorer.error(rows) if np.isfinite(predictions).all() else math.nan
         merit = self.scorer.merit(predictions) if math.isfinite(error) else math.nan
@@ -270,8 +288,15 @@ def _number_or_nan(value: float | None) -> float:
 
 def _stamp(members: Mapping[int, Member]) -> str:
     """Tells one set of members from another, the same in every process."""
-    described = [(n, m.recipe.to_mapping(), m.learning_rate, m.seed, m.fold, m.epochs) for n, m in sorted(members.items())]
+    described = [(_LAYOUT, n, m.recipe.to_mapping(), m.learning_rate, m.seed, m.fold, m.epochs) for n, m in sorted(members.items())]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _order(first: AnyProblem, other: AnyProblem) -> np.ndarray:
+    """Where the rows judged by one division are found among those of another."""
+    wanted, judged = (torch.cat([f.validation for f in p.folds]).numpy() for p in (first, other))
+    where = np.argsort(judged)
+    return where[np.searchsorted(judged, wanted, sorter=where)]
 
 
 def _by_configuration(records: Mapping[int, Record], size: int) -> dict[int, dict[int, Record]]:
