@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wellfit.core import audit, surgery
+from wellfit.core import audit, checks, surgery
 from wellfit.core.audit import Rates
+from wellfit.core.averages import Averages, without_statistics
 from wellfit.core.batches import apply_parts, maps_batches
 from wellfit.core.draws import Draw, Streams
 from wellfit.core.errors import WellfitError, WellfitWarning
-from wellfit.core.metric import metric_of
 from wellfit.core.objective import Objective
 from wellfit.core.operands import Batch, Part, Values, WeightInfo
 from wellfit.core.phases import RandomGradientPhase, penalty_of, phases_of
@@ -27,7 +27,7 @@ from wellfit.core.recipe import Recipe
 from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import describe_parameters, selected
 from wellfit.core.stepping import Engine, Stepping, inside_a_step, nests
-from wellfit.kernels.average import blend_, blend_all_
+from wellfit.kernels.average import blend_
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Plan:
         self.classes, self.features = classes, features
         self.feature_groups = None if feature_groups is None else torch.as_tensor(feature_groups, dtype=torch.long)
         self.total_steps = epochs * steps_per_epoch if epochs and steps_per_epoch else None
-        self._check_length()
-        self._warn_of_idle_parts()
+        checks.check_length(self)
+        checks.warn_of_idle_parts(recipe)
         self._parts: dict[str, list[Regularizer]] = {}
         for part in recipe.ordered:
             for phase in phases_of(part):
@@ -85,7 +85,7 @@ class Plan:
         self._mapping = [p for p in recipe.ordered if maps_batches(p)]
         self._handles: list[Any] = []
         self._optimizer: torch.optim.Optimizer | None = None
-        self.steps = self.epoch = self._batches = self._closed_at = 0
+        self.steps = self.epoch = self._batches = 0
         self._structure = surgery.Structure(model, self._parts, self._values, lambda: self.steps, example)
         self._structure.rewrite()
         self._objective = Objective(self, example)  # its hooks come first: it sees activations before dropout does
@@ -103,45 +103,15 @@ class Plan:
         device = next((p.device for _, p in self.parameters.values()), torch.device("cpu"))
         self.streams = Streams(self.seed, device)
         self._structure.install(self.streams, self.parameters, self._touched)
-        self._averages: dict[str, Tensor] = {}
-        self._taken = np.zeros(1)
-        if self._averaging:
-            self._averages = {n: p.detach().clone() for n, (_, p) in self.parameters.items()}
+        self._averages = Averages(self)
         self._slow = {n: p.detach().clone() for n, (_, p) in self.parameters.items()} if "slow" in self._parts else {}
         self.snapshots: list[dict[str, Tensor]] = []
         self._monitors = [(m, m.start(1)) for m in self._parts.get("monitor", [])]  # type: ignore[attr-defined]
         self._best: dict[str, Tensor] | None = None
         self._best_calibrated = False  # whether the best snapshot has batch-norm statistics of its own averaged weights
-        self._statistics: tuple[int, dict[str, Tensor]] | None = None
         self._finished = False
 
     # ---- compiling
-
-    def _warn_of_idle_parts(self) -> None:
-        for part in self.recipe:
-            neutral = {n: v for n, v in part.neutral().items() if getattr(part, n) is not None}
-            if neutral and "monitor" not in phases_of(part) and all(getattr(part, n) == v for n, v in neutral.items()):
-                warnings.warn(f"{part!r} changes nothing at this setting. Leave it out, or set "
-                              f"{' or '.join(f'{n} to something else than {v:g}' for n, v in neutral.items())}.",
-                              WellfitWarning, stacklevel=4)
-
-    def _check_length(self) -> None:
-        needs = [type(p).__name__ for p in self.recipe if p.scheduled]
-        if needs and self.total_steps is None:
-            raise WellfitError(f"A schedule ({', '.join(needs)}) needs the length of the run.",
-                               received=f"epochs={self.epochs}, steps_per_epoch={self.steps_per_epoch}",
-                               expected="recipe.compile(model, epochs=..., steps_per_epoch=len(loader))")
-        if "swa" in self.recipe and self.epochs is None:
-            raise WellfitError("SWA starts at a share of the run, whose length is not known.",
-                               expected="recipe.compile(model, epochs=...)")
-        if self.epochs is None and (cyclic := [type(p).__name__ for p in self.recipe if "snapshot" in phases_of(p)]):
-            raise WellfitError(f"{cyclic[0]} divides the run into cycles, and its length is not known.",
-                               expected="recipe.compile(model, epochs=...)")
-        timed = [p for p in self.recipe if getattr(p, "timescale", None) is not None]
-        if timed and self.steps_per_epoch is None:
-            raise WellfitError("WeightDecay(timescale=...) counts in epochs, but the plan does not know their length.",
-                               expected="recipe.compile(model, steps_per_epoch=len(loader))",
-                               action="pass steps_per_epoch, or use WeightDecay(rate=...)")
 
     def _parametrize(self) -> list[tuple[Regularizer, WeightInfo, nn.Module, str]]:
         """Factors in place of weights: which part put them where."""
@@ -184,10 +154,6 @@ class Plan:
 
     def _values(self, part: Regularizer, info: WeightInfo | None = None) -> Values:
         return part.values_at(self.progress, 0 if info is None else info.layers_behind)
-
-    @property
-    def _averaging(self) -> Any | None:
-        return next(iter(self._parts.get("average", [])), None)
 
     # ---- batch and loss
 
@@ -288,7 +254,7 @@ class Plan:
         if self._optimizer is not None:
             raise WellfitError("This plan is attached already.", received=type(optimizer).__name__,
                                action="compile the recipe again for a second optimizer")
-        self._check_optimizer(optimizer)
+        checks.check_optimizer(self, optimizer)
         self._optimizer, self._nests = optimizer, nests(optimizer)
         self._stepping = Stepping(optimizer, self._parts.get("step", []), self._of, self._values, self._memory_of,
                                   self.steps_per_epoch)
@@ -300,24 +266,6 @@ class Plan:
         self._adjusting = sorted(self._parts.get("gradient", []) + self._parts.get("noise", []), key=lambda p: p.place)
         self._handles += [optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(self._after)]
         return self
-
-    def _check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        owned = {id(p) for g in optimizer.param_groups for p in g["params"]}
-        proximal = [p for p in self._parts.get("step", []) if p.proximal]
-        if proximal:
-            metric_of(optimizer)
-        audit.check_metric(proximal, optimizer)
-        for part in [p for phase in ("step", "gradient", "noise", "ascent") for p in self._parts.get(phase, [])]:
-            absent = [info.name for info, p in self._of(part) if id(p) not in owned]
-            if absent and part.per_weight:
-                raise WellfitError(f"{part.name} is to act on parameters this optimizer does not have.",
-                                   received=", ".join(absent[:5]), expected="an optimizer made from plan.model.parameters()",
-                                   action="make the optimizer after compiling the recipe")
-        audit.check_coupling(self, optimizer)
-        decayed = [g for g in optimizer.param_groups if g.get("weight_decay")]
-        if decayed and any(p.acts_as == "decay" for p in self.recipe):
-            warnings.warn(f"Weights decay twice: by the recipe and by the optimizer's weight_decay={decayed[0]['weight_decay']}. "
-                          "Set weight_decay=0 in the optimizer.", WellfitWarning, stacklevel=3)
 
     def _skipped(self, optimizer: torch.optim.Optimizer) -> bool:
         # a fused optimizer under GradScaler calls the hooks even when it leaves out the step
@@ -362,7 +310,7 @@ class Plan:
                 for own in [[p] for p in pieces] if part.layered else [pieces]:
                     part.adjust_gradients_(own, self._values(part, own[0].info if own else None))  # type: ignore[attr-defined]
         after = (self.steps + 1) / self.total_steps if self.total_steps else 0.0
-        self._stepped = self._engine is not None and self._engine.step(lambda: self._share(after))
+        self._stepped = self._engine is not None and self._engine.step(lambda: self._averages.share(after))
         if not self._stepped:
             self._stepping.update("before")
 
@@ -380,8 +328,7 @@ class Plan:
         self._stepping.update("after")
         self.steps += 1
         self._meet()
-        if (average := self._averaging) and average.cadence == "step":
-            self._average(self.progress)
+        self._averages.end_step()
 
     def _meet(self) -> None:
         """Slow weights take in the fast ones, which then start again from there. Zeros that a proximal part has made stay."""
@@ -390,30 +337,20 @@ class Plan:
             if share is not None:
                 for name, (_, parameter) in self.parameters.items():
                     slow = blend_(self._slow[name], parameter.detach(), share)
-                    if self._made_sparse(name):
+                    if self.made_sparse(name):
                         slow[parameter.detach() == 0] = 0
                     parameter.copy_(slow)
 
-    def _made_sparse(self, name: str) -> bool:
+    def made_sparse(self, name: str) -> bool:
+        """Whether a proximal part makes zeros in this parameter."""
         return any(part.proximal and name in names for part, names in self._touched.items())
-
-    @torch.no_grad()
-    def _average(self, progress: float) -> None:
-        share = self._share(progress)
-        blend_all_([self._averages[name] for name in self.parameters], [p for _, p in self.parameters.values()], share)
-
-    def _share(self, progress: float) -> float:
-        """What the average takes in now."""
-        average = self._averaging
-        weight, self._taken = average.weight_of_current(self._taken, progress, self._values(average))  # type: ignore[union-attr, arg-type]
-        return float(np.asarray(weight).reshape(-1)[0])
 
     # ---- monitor and finish
 
     def observe(self, **metrics: float) -> Verdict:
         """Report an epoch's validation numbers; returns whether to stop. Call once at the end of every epoch, with metrics
         of the weights that :meth:`evaluating` offers (the averaged ones under EMA and SWA)."""
-        self._close_epoch()
+        self._averages.end_epoch()
         self.epoch += 1
         stop = improved = False
         best_epoch = self.epoch
@@ -423,106 +360,35 @@ class Plan:
             self._monitors[index] = (monitor, state)
             improved, stop, best_epoch = bool(better[0]), stop or bool(halt[0]), int(state["best_epoch"][0])
         if improved:
-            self._best = self._snapshot()
+            self._best = {n: t.detach().clone() for n, t in self.model.state_dict().items()}
+            self._best_calibrated = self._averages.put_into(self._best)
         for part in self._parts.get("snapshot", []):
             if part.takes_snapshot(self.epoch, self.epochs, self._values(part)):  # type: ignore[attr-defined]
                 self.snapshots.append({n: t.detach().clone() for n, t in self.model.state_dict().items()})
         return Verdict(stop, improved, best_epoch, self.epoch)
 
-    def _open_epoch(self) -> tuple[dict[str, Tensor], np.ndarray, int] | None:
-        """For an evaluation before :meth:`observe`: the average as if the epoch ended here; returns what to put back, since
-        only ``observe`` ends an epoch."""
-        average = self._averaging
-        if average is None or average.cadence != "epoch" or self._closed_at == self.steps:
-            return None
-        before = self._averages, self._taken.copy(), self._closed_at
-        self._averages = {n: t.clone() for n, t in self._averages.items()}
-        self._close_epoch()
-        return before
-
-    def _close_epoch(self) -> None:
-        """Take the epoch's end into an average that moves by epochs, once, before anything is evaluated."""
-        average = self._averaging
-        if average is not None and average.cadence == "epoch" and self._closed_at != self.steps:
-            self._closed_at = self.steps
-            self._average((self.epoch + 1) / self.epochs)  # type: ignore[operator]
-
-    def _snapshot(self) -> dict[str, Tensor]:
-        state = {n: t.detach().clone() for n, t in self.model.state_dict().items()}
-        if self._averages:
-            own = {id(p): n for n, (_, p) in self.parameters.items()}
-            state.update({n: self._judged(own[id(p)], p)  # a tied parameter under each of its names
-                          for n, p in self.model.named_parameters(remove_duplicate=False) if id(p) in own})
-            self._best_calibrated = self._statistics is not None and self._statistics[0] == self.steps
-            if self._best_calibrated:
-                state.update(self._statistics[1])  # type: ignore[index]
-        return state
-
-    def _judged(self, name: str, parameter: nn.Parameter) -> Tensor:
-        """The average of a parameter, with the zeros that a proximal part has made in it: an average of weights that once were
-        not zero never is."""
-        average = self._averages[name].clone()
-        if self._made_sparse(name):
-            average[parameter.detach() == 0] = 0
-        return average
-
-    def _load(self, state: Mapping[str, Tensor]) -> None:
-        self.model.load_state_dict(dict(state))
-
-    @contextlib.contextmanager
-    def evaluating(self, batches: Iterable[Any] | None = None) -> Iterator[nn.Module]:
+    def evaluating(self, batches: Iterable[Any] | None = None) -> contextlib.AbstractContextManager[nn.Module]:
         """The model in evaluation mode with the weights to judge: the averaged ones under EMA and SWA.
 
         ``batches`` of training inputs recompute batch-norm statistics for averaged weights; they are required when the
         model has both. Weights, statistics and mode are as before afterwards.
         """
-        before = self._open_epoch()
-        modes = [(m, m.training) for m in self.model.modules()]
-        kept = {n: t.detach().clone() for n, t in self.model.state_dict().items()} if self._averages else None
-        try:
-            if self._averages:
-                self._use_averages(batches)
-            self.model.eval()
-            yield self.model
-        finally:
-            if kept is not None:
-                self._load(kept)
-            for module, mode in modes:
-                module.training = mode
-            if before is not None:
-                self._averages, self._taken, self._closed_at = before
-
-    def _use_averages(self, batches: Iterable[Any] | None) -> None:
-        with torch.no_grad():
-            for name, (_, parameter) in self.parameters.items():
-                parameter.copy_(self._judged(name, parameter))
-        if surgery.batch_norms(self.model):
-            if batches is None:
-                raise self._without_statistics()
-            surgery.recalibrate(self.model, batches)
-            persistent = self.model.state_dict()
-            self._statistics = self.steps, {n: b.clone() for n, b in self.model.named_buffers() if n in persistent}
-
-    @staticmethod
-    def _without_statistics() -> WellfitError:
-        return WellfitError("Averaged weights need batch-norm statistics of their own.",
-                            expected="batches of training inputs",
-                            action="pass them: plan.evaluating(loader), plan.finish(loader)")
+        return self._averages.evaluating(batches)
 
     def finish(self, batches: Iterable[Any] | None = None) -> nn.Module:
         """The final model in evaluation mode: best weights under EarlyStopping, averaged ones under EMA and SWA; every
         zero exact. Hooks are removed from the optimizer; further calls change nothing."""
         if not self._finished:
-            self._warn_if_idle()
+            checks.warn_of_what_never_acted(self)
             if self._best is not None:
-                needs = bool(self._averages and surgery.batch_norms(self.model))
+                needs = self._averages.needs_statistics
                 if needs and batches is None and not self._best_calibrated:
-                    raise self._without_statistics()
-                self._load(self._best)
+                    raise without_statistics()
+                self.model.load_state_dict(self._best)
                 if needs and batches is not None:
                     surgery.recalibrate(self.model, batches)
-            elif self._averages and self._taken.any():
-                self._use_averages(batches)
+            elif self._averages.moved:
+                self._averages.use(batches)
             self._collapse()
             self._recalibrate_at_the_end(batches)
             self._structure.fold()
@@ -549,7 +415,8 @@ class Plan:
 
     def _recalibrate_at_the_end(self, batches: Iterable[Any] | None) -> None:
         for part in self._parts.get("finish", []):
-            if surgery.batch_norms(self.model) and not self._averages:  # averaged weights have statistics of their own by now
+            # averaged weights have statistics of their own by now
+            if surgery.batch_norms(self.model) and not self._averages.weights:
                 if batches is None:
                     raise WellfitError(f"{part.name} needs training inputs.", expected="batches of training inputs",
                                        action="pass them: plan.finish(loader)")
@@ -579,20 +446,6 @@ class Plan:
         Draws and state of the run are untouched, and it works after :meth:`finish`."""
         return self._structure.sampled(seed)
 
-    def _warn_if_idle(self) -> None:
-        if self.epoch == 0 and self.steps == 0:
-            return
-        stepping = set(self._parts) & {"step", "gradient", "noise", "slow"}
-        if self.steps == 0 and (stepping or ((a := self._averaging) and a.cadence == "step")):
-            warnings.warn("The recipe never acted on the weights: plan.attach(optimizer) was not called, or no step was made.",
-                          WellfitWarning, stacklevel=3)
-        needing = list(dict.fromkeys(self._objective.needs_outputs + self._objective.needs_closure))
-        if needing and self.steps and not self._objective.acted:
-            warnings.warn(f"{', '.join(needing)} never acted: call plan.backward(lambda: plan.objective(criterion, "
-                          "plan.model(x), y)) in place of loss.backward().", WellfitWarning, stacklevel=3)
-        if self._mapping and self._batches == 0 and self.steps:
-            warnings.warn("The recipe never saw a batch: call plan.batch(x, y) in the loop.", WellfitWarning, stacklevel=3)
-
     def __enter__(self) -> Plan:
         return self
 
@@ -600,7 +453,7 @@ class Plan:
         if not self._finished and self._parts.pop("finish", []) and surgery.batch_norms(self.model):
             warnings.warn("Batch norms were not recalibrated: call plan.finish(loader) inside the `with` block.", WellfitWarning,
                           stacklevel=2)
-        if (self._best is not None and self._best_calibrated) or not self._averages or not surgery.batch_norms(self.model):
+        if (self._best is not None and self._best_calibrated) or not self._averages.needs_statistics:
             self.finish()
         else:  # averaged weights without their statistics would be wrong: leave the last weights
             self.detach()
@@ -613,11 +466,10 @@ class Plan:
         """All run state as tensors and numbers: with model and optimizer state, a run resumes exactly."""
         return {"format": 1, "recipe": self.recipe.to_mapping(),
                 "steps": self.steps, "epoch": self.epoch, "forwards": self._structure.forwards, "batches": self._batches,
-                "closed_at": self._closed_at, "passes": self._objective.calls, "acted": self._objective.acted,
+                "passes": self._objective.calls, "acted": self._objective.acted,
                 "slow": {n: t.clone() for n, t in self._slow.items()},
                 "snapshots": [{n: t.clone() for n, t in s.items()} for s in self.snapshots],
-                "taken": torch.from_numpy(np.asarray(self._taken, np.float64).copy()),
-                "averages": {n: t.clone() for n, t in self._averages.items()},
+                **self._averages.state_dict(),
                 "best": None if self._best is None else {n: t.clone() for n, t in self._best.items()},
                 "best_calibrated": self._best_calibrated,
                 "memory": [{k: t.clone() for k, t in m.items()} for m in self._memory.values()],
@@ -631,18 +483,16 @@ class Plan:
                                received=f"the state of {saved['regularizers']}", expected=f"that of {own['regularizers']}",
                                action="compile the recipe it was saved with: wf.Recipe.from_mapping(state['recipe'])")
         memory = state.get("memory", [])
-        if (len(state["monitors"]) != len(self._monitors) or set(state["averages"]) != set(self._averages)
+        if (len(state["monitors"]) != len(self._monitors) or set(state["averages"]) != set(self._averages.weights)
                 or [set(m) for m in memory] != [set(m) for m in self._memory.values()]):
             raise WellfitError("This state belongs to another recipe.", expected="the recipe it was saved with")
         self.steps, self.epoch = state["steps"], state["epoch"]
-        self._structure.forwards, self._batches, self._closed_at = state["forwards"], state["batches"], state["closed_at"]
+        self._structure.forwards, self._batches = state["forwards"], state["batches"]
         self._objective.calls, self._objective.acted = state.get("passes", 0), state.get("acted", False)
-        self._taken = state["taken"].numpy().copy()
+        self._averages.load_state_dict(state)
         for name, tensor in state.get("slow", {}).items():
             self._slow[name].copy_(tensor)
         self.snapshots = [{n: t.clone() for n, t in s.items()} for s in state.get("snapshots", [])]
-        for name, tensor in state["averages"].items():
-            self._averages[name].copy_(tensor)
         for own, saved in zip(self._memory.values(), memory, strict=True):
             own.update({k: t.to(own[k].device, copy=True) for k, t in saved.items()})
         self._best = None if state["best"] is None else {n: t.clone() for n, t in state["best"].items()}

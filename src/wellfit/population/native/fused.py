@@ -151,7 +151,7 @@ class FusedStep:
                     piece.native.unit = _unit(touch.info, piece.parameter)
         self._size = self._pieces[0].parameter.element_size() if self._pieces else 4
         self._many = sum(p.parameter.numel() for p in self._pieces) >= _SHARED_OUT
-        average = plan._averaging
+        average = plan._averages.part
         self._moving = any(part.scheduled for part, _ in stepping.parts)
         self._numbers: list[tuple[float, ...]] = []
         self._averages = average is not None and average.cadence == "step"
@@ -177,7 +177,7 @@ class FusedStep:
     def _ready(self) -> bool:
         """Bring the addresses up to date; False if the pass cannot take these tensors now. Written for few words of Python for
         each parameter: on a small network these are the costs."""
-        states, averages = self._optimizer.state, self._plan._averages if self._averages else None
+        states, averages = self._optimizer.state, self._plan._averages.weights if self._averages else None
         for piece in self._pieces:
             parameter, native = piece.parameter, piece.native
             gradient = piece.gradient = parameter.grad if piece.group is not None else None
