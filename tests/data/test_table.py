@@ -6,6 +6,7 @@ import pytest
 
 from wellfit.core.errors import WellfitError
 from wellfit.data import describe, load_table
+from wellfit.data.values import word_numbers
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -270,3 +271,21 @@ def test_fingerprint_knows_content_and_nothing_else(tmp_path):
     for other in (changed, data.rename(columns={"x": "z"}), data.iloc[::-1], data.assign(k=data["k"].fillna("u"))):
         seen.add(load_table(other, "y").fingerprint["sha256"])
     assert len(seen) == 5
+
+
+@pytest.mark.parametrize(("cells", "numbers"), [
+    (["$1,234.50", "-$3", "$-4.5", "$0"], [1234.5, -3.0, -4.5, 0.0]),
+    (["12 €", "€ 7", "1,000 €", "-1€"], [12.0, 7.0, 1000.0, -1.0]),
+    (["45%", "4.5 %", "+5%", "-0.25%"], [45.0, 4.5, 5.0, -0.25]),
+])
+def test_prices_and_percentages_are_numbers(cells, numbers):
+    column, table = column_of(cells * (N // 4))
+    assert column.kind == "numeric"
+    assert table.frame["c"].tolist() == numbers * (N // 4)
+
+
+@pytest.mark.parametrize("word", ["$", "%", "--3", "1,2$", "$-", "3m", "-$-3", "1 2%", "USD 3"])
+def test_what_only_looks_like_a_price_is_none(word):
+    values, bad = word_numbers([word])
+    assert np.isnan(values[0])
+    assert bad[0]

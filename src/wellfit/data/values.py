@@ -21,6 +21,8 @@ MISSING_WORDS = frozenset({"", "?", "-", "--", ".", "na", "n/a", "n.a.", "nan", 
 FLAG_PAIRS = (("no", "yes"), ("false", "true"), ("n", "y"), ("f", "t"), ("off", "on"))
 FLAG_WORDS = {word: float(value) for pair in (*FLAG_PAIRS, ("0", "1")) for value, word in enumerate(pair)}
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
+# a price or a percentage: the sign before or after the currency, which may also stand behind
+_WITH_UNIT = re.compile(r"([-+]?)\s*[$€£¥₹]?\s*([-+]?(?:\d[\d,]*\.?\d*|\.\d+))\s*[$€£¥₹%]?")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{1,2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?\s*(Z|[-+]\d{2}:?(\d{2})?)?)?")
 _DATE_LIKE = re.compile(r"\d{1,4}[/.]\d{1,2}[/.]\d{1,4}(\s+\d{1,2}:\d{2}(:\d{2})?)?")
 _DATE_FORMATS = tuple(day + time for day in ("%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y")
@@ -108,20 +110,29 @@ def _spread(words: Words, values: np.ndarray, bad: Sequence[bool] | np.ndarray, 
 def word_numbers(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Each word as a number (NaN when it is none) and whether it is neither a number nor a word for missing.
 
-    >>> word_numbers(["1.5", "1,200", "?", "red"])[0].tolist()
-    [1.5, 1200.0, nan, nan]
+    Currency and percent signs are left out: "-$1,200" is -1200, "7%" is 7.
+
+    >>> word_numbers(["1.5", "1,200", "-$1,200", "7 %", "?", "red"])[0].tolist()
+    [1.5, 1200.0, -1200.0, 7.0, nan, nan]
     """
     numbers, bad = np.full(len(words), np.nan), np.zeros(len(words), dtype=bool)
     for position, word in enumerate(words):
-        try:
-            # Python reads every digit exactly, which pandas before version 3 does not; 1_000 is its own notation.
-            numbers[position] = float(word if "_" not in word else "")
-        except ValueError:
-            if _THOUSANDS.fullmatch(word):
-                numbers[position] = float(word.replace(",", ""))
-            else:
-                bad[position] = word.casefold() not in MISSING_WORDS
+        number = _number(word)
+        if number is None and (found := _WITH_UNIT.fullmatch(word)):
+            number = _number(found[1] + found[2])
+        if number is None:
+            bad[position] = word.casefold() not in MISSING_WORDS
+        else:
+            numbers[position] = number
     return numbers, bad
+
+
+def _number(word: str) -> float | None:
+    try:
+        # Python reads every digit exactly, which pandas before version 3 does not; 1_000 is its own notation.
+        return float(word if "_" not in word else "")
+    except ValueError:
+        return float(word.replace(",", "")) if _THOUSANDS.fullmatch(word) else None
 
 
 def to_numbers(series: pd.Series) -> Reading:
