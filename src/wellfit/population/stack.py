@@ -86,6 +86,7 @@ class Stack(ABC):
         """Everything that follows from the current members and memory; tiers add to it."""
         self._judged: tuple[Flat, Flat] | None = None
         self._final: tuple[Flat, Flat] | None = None
+        self._to_judge: Flat | None = None  # memory for averaged weights: new pages every epoch would cost more than the copy
         self.fold_of = np.array([m.fold for m in self.members])
         self.skips = np.array(["skip_connections" in m.recipe for m in self.members])
 
@@ -183,21 +184,21 @@ class Stack(ABC):
     def _judge(self) -> tuple[Flat, Flat]:
         if self.averages is None:
             return self.weights, self.statistics
-        averaging = np.any([s.present for s in self._slots("average")], axis=0)
-        weights = Flat(self.shapes, self.averages.values.clone())
-        plain = torch.from_numpy(np.flatnonzero(~averaging)).to(self.device)
-        weights.values[plain] = self.weights.values[plain]
+        averaging = torch.from_numpy(np.any([s.present for s in self._slots("average")], axis=0)).to(self.device)[:, None]
+        if self._to_judge is None:
+            self._to_judge = Flat(self.shapes, torch.empty_like(self.weights.values))
+        weights = self._to_judge
+        torch.where(averaging, self.averages.values, self.weights.values, out=weights.values)
         for slot in self.slots:  # an average of weights that once were not zero never is
             for name in self._touched_by(slot.part) if slot.part.proximal else ():
                 own = slice(0, self.problem.network.matrix_size) if name == MATRICES else None
                 for run in slot.runs:
                     view, current = (f.values[run, own] if own else f.views[name][run] for f in (weights, self.weights))
-                    view[current == 0] = 0
+                    view.masked_fill_(current == 0, 0)
         if not self.norm:
             return weights, self.statistics
         fresh = self._recalibrated(weights)
-        mask = torch.from_numpy(averaging).to(self.device)[:, None]
-        return weights, Flat(self.statistics.shapes, torch.where(mask, fresh.values, self.statistics.values))
+        return weights, Flat(self.statistics.shapes, torch.where(averaging, fresh.values, self.statistics.values))
 
     @torch.no_grad()
     def measure(self) -> dict[str, np.ndarray]:
