@@ -299,7 +299,7 @@ def shown(lines: Sequence[Line]) -> str:
                 own = {n: cells[(*key, n)]["errors"] for n in names}
                 plain = np.mean([own[n]["unregularized"][part] for n in names])  # one network, up to the clock's choices
                 values = {n: own[n].get(model, {}).get(part, own[n]["best"][part]) for n in names}
-                ratios.append(math.log(max(values[name], 1e-4) / max(plain, 1e-4)))
+                ratios.append(math.log(max(values[name], 5e-3) / max(plain, 5e-3)))
                 ranks.append(1 + sum(v < values[name] for v in values.values()) + 0.5 * (
                     sum(v == values[name] for v in values.values()) - 1))
             spread = np.std(ratios, ddof=1) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan
@@ -320,7 +320,7 @@ def against(cells: dict[Any, Line], keys: list[Any], names: list[str]) -> str:
     for name in names[1:]:
         row = [f"{name} / {names[0]}"]
         for model in ("best", "ensemble"):
-            logs = [math.log(max(_test(cells[(*k, name)], model), 1e-4) / max(_test(cells[(*k, names[0])], model), 1e-4))
+            logs = [math.log(max(_test(cells[(*k, name)], model), 5e-3) / max(_test(cells[(*k, names[0])], model), 5e-3))
                     for k in keys]
             half = 1.96 * np.std(logs, ddof=1) / math.sqrt(len(logs)) if len(logs) > 1 else math.nan
             row.append(f"{math.exp(mean(logs)):.3f} ({math.exp(mean(logs) - half):.3f} to {math.exp(mean(logs) + half):.3f})")

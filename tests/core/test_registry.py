@@ -18,7 +18,7 @@ from wellfit.core.regularizer import Regularizer, snake_case
 
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    monkeypatch.setattr(registry, "_REGISTRY", registered())  # which loads them, or the first test would load them into its copy
     return
 
 
@@ -100,6 +100,7 @@ def test_phases_of_each() -> None:
         "batch_norm": {"rewrite"}, "cut_mix": {"batch"}, "cutout": {"batch"}, "dropout": {"hidden"},
         "early_stopping": {"monitor"}, "elastic_net": {"penalty", "step"}, "ema": {"average"},
         "gradient_clipping": {"gradient"}, "group_lasso": {"penalty", "step"}, "input_noise": {"batch"},
+        "group_mcp": {"penalty", "step"},
         "l1": {"penalty", "step"}, "l2": {"penalty", "gradient"}, "label_smoothing": {"batch"}, "max_norm": {"step"},
         "mixup": {"batch"}, "skip_connections": {"rewrite"}, "stochastic_depth": {"branch"}, "swa": {"average"},
         "weight_decay": {"step"}, "box": {"step"}, "constrained_decay": {"memory", "step"},

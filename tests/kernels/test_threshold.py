@@ -12,8 +12,14 @@ from hypothesis.extra import numpy as hnp
 from wellfit.kernels.constrain import decay_to_bound_, inflected
 from wellfit.kernels.factor import balanced_gates, open_factors
 from wellfit.kernels.project import clamp_towards_, project_l2_shell_
-from wellfit.kernels.prox import sparse_group_threshold_
-from wellfit.kernels.threshold import clip_singular_values_, firm_threshold_, half_threshold_, scad_threshold_
+from wellfit.kernels.prox import group_threshold_in_metric_, sparse_group_threshold_
+from wellfit.kernels.threshold import (
+    clip_singular_values_,
+    firm_threshold_,
+    group_firm_threshold_,
+    half_threshold_,
+    scad_threshold_,
+)
 
 vectors = hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(-1e3, 1e3, allow_subnormal=False))
 points = st.floats(-20, 20)
@@ -65,13 +71,52 @@ def test_half_norm_is_the_minimiser(v: float, strength: float, step: float) -> N
     assert found == 0 or abs(float(found[0])) >= (strength * step) ** (2 / 3) / 2, "what survives jumps"
 
 
+def everything(t: torch.Tensor) -> torch.Tensor:
+    return t.sum().reshape(1)
+
+
+def group_objective(w: torch.Tensor, v: torch.Tensor, c: torch.Tensor, limit: float) -> float:
+    """Times 2/λ: Σ (w - v)²/c + 2t - t²/B up to t = B, and B beyond."""
+    t = min(float(w.norm()), limit)
+    return float(((w - v).square() / c).sum()) + 2 * t - t * t / limit
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.floats(-4, 3)), min_size=1, max_size=6), st.floats(0.02, 8))
+def test_group_mcp_is_the_minimiser_in_any_diagonal_metric(entries: list[tuple[float, float]], limit: float) -> None:
+    """Whatever minimises is a group soft threshold by some share u of the strength (u = 1 - t/B): all of them are tried."""
+    v = torch.tensor([e[0] for e in entries], dtype=torch.float64)
+    c = torch.tensor([10.0 ** e[1] for e in entries], dtype=torch.float64)
+    found = group_firm_threshold_(v.clone(), c, limit, everything)
+    reached = group_objective(found, v, c, limit)
+    least = min(group_objective(group_threshold_in_metric_(v.clone(), c * u, everything, 30), v, c, limit)
+                for u in np.concatenate([np.linspace(0, 1, 201), np.geomspace(1e-5, 0.01, 40)]).tolist())
+    assert reached <= least * (1 + 1e-9) + 1e-12
+    assert bool((found * v >= 0).all())
+    assert bool((found.abs() <= v.abs()).all())
+
+
+@given(vectors, scales)
+def test_group_mcp_without_a_limit_is_the_group_lasso(values: np.ndarray, strength: float) -> None:
+    c = torch.linspace(0.5, 2.0, len(values), dtype=torch.float64) * strength
+    lasso = group_threshold_in_metric_(torch.from_numpy(values.copy()), c, everything, 20)
+    found = group_firm_threshold_(torch.from_numpy(values.copy()), c, 1e12, everything, 20)
+    np.testing.assert_allclose(found, lasso, rtol=1e-7, atol=1e-7)
+
+
+def test_group_mcp_leaves_large_groups_bit_for_bit() -> None:
+    v = torch.tensor([[0.3, -0.4], [3.0, 1.0]])
+    found = group_firm_threshold_(v.clone(), torch.full_like(v, 0.01), 0.5, lambda t: t.sum(1, keepdim=True))
+    assert torch.equal(found[1], v[1])
+
+
 @given(vectors)
 def test_a_strength_of_nothing_changes_nothing(values: np.ndarray) -> None:
     for step in (1e-3, 0.7, 50.0, torch.full((len(values),), 0.3, dtype=torch.float64)):
         zero = torch.tensor(0.0, dtype=torch.float64)
         for found in (firm_threshold_(torch.from_numpy(values.copy()), zero, 3.0, step),
                       scad_threshold_(torch.from_numpy(values.copy()), zero, 3.7, step),
-                      half_threshold_(torch.from_numpy(values.copy()), zero * step)):
+                      half_threshold_(torch.from_numpy(values.copy()), zero * step),
+                      group_firm_threshold_(torch.from_numpy(values.copy()), zero.expand(len(values)), 3.0, everything)):
             assert np.array_equal(found.numpy(), values)
 
 
@@ -85,7 +130,8 @@ def test_large_gamma_is_soft_thresholding(values: np.ndarray, strength: float) -
 
 def test_a_diverged_weight_stays_no_number() -> None:
     for threshold in (lambda w: firm_threshold_(w, 1.0, 3.0, 1.0), lambda w: scad_threshold_(w, 1.0, 3.7, 1.0),
-                      lambda w: half_threshold_(w, 1.0)):
+                      lambda w: half_threshold_(w, 1.0),
+                      lambda w: group_firm_threshold_(w, torch.ones_like(w), 0.2, lambda t: t)):
         found = threshold(torch.tensor([float("nan"), float("inf"), 0.1]))
         assert found[0].isnan()
         assert found[1] == float("inf")

@@ -7,6 +7,7 @@ usual thresholding formulas hold for small s only, and beyond that give a point 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,6 +36,50 @@ def firm_threshold_(weight: Tensor, strength: Any, gamma: Any, step: Any) -> Ten
     convex = torch.where(size > gamma * strength, size, shrunk)
     hard = torch.where(size > strength * (gamma * step).sqrt(), size, torch.zeros_like(size))
     return _signed_(weight, torch.where(valley, convex, hard), size)
+
+
+def group_firm_threshold_(weight: Tensor, threshold: Tensor, limit: Any, total: Callable[[Tensor], Tensor],
+                          iterations: int = 8) -> Tensor:
+    """The prox of MCP on the norm of each group in place, for one step size per weight: with t = ‖w_g‖ and c_i = λ s_i =
+    ``threshold``, the penalty is λ(t - t²/(2B)) up to t = B = ``limit`` and λB/2 beyond. B → ∞ is the group soft threshold.
+
+    Times 2/λ the objective is Σ (w_i - v_i)²/c_i + 2t - t²/B. MCP is min over u in [0, 1] of λ(u t + B(1 - u)²/2), reached at
+    u = 1 - t/B; so, with t(u) = the norm of the group soft threshold by u·c, its derivative along u has the sign of
+    t(u) - B(1 - u). t solves ‖v / (t + u c)‖ = 1, where the left side is 1 over a power mean (of order -2) of functions that are
+    linear in (t, u): that is concave, so what lies above t(u) is convex, and t(u) is a convex function. Hence
+
+    - ‖v‖ < B: the derivative is negative at u = 0. Where 0 is a minimum for u = 1 (‖v/c‖ ≤ 1), it is negative to the end, and the
+      minimum is 0; otherwise it changes its sign once.
+    - ‖v‖ ≥ B: v itself, with value B, is a minimum, and the one of the first case may be another: the lower one is taken.
+
+    The change of sign solves k(t) = 1/‖v / (t + c(1 - t/B))‖ - 1 = 0, again with k concave, negative at 0 and rising up to the
+    root: Newton's method from the left, t₀ = ‖soft_threshold(v, c)‖, converges monotonically, as in
+    ``prox.group_threshold_in_metric_``.
+
+    >>> group_firm_threshold_(torch.tensor([[3.0, 4.0], [0.9, 1.2], [0.3, 0.4]]), torch.tensor([[1.0]]), 4.0,
+    ...                       lambda t: t.sum(1, keepdim=True))
+    tensor([[3.0000, 4.0000],
+            [0.4000, 0.5333],
+            [0.0000, 0.0000]])
+    """
+    tiny = torch.finfo(weight.dtype).tiny
+    limit = torch.as_tensor(limit, dtype=weight.dtype, device=weight.device)
+    safe = threshold.clamp_min(tiny)
+    alive = total((weight / safe).square()) > 1  # not w²/c²: c² underflows
+    t = total((weight.abs() - threshold).clamp_min_(0).square()).sqrt()
+    bend = 1 - threshold / limit
+    for _ in range(iterations):
+        shifted = (t + threshold * (1 - t / limit)).clamp_min_(tiny)
+        ratio = (weight / shifted).square()
+        g2, slope = total(ratio), total(ratio * bend / shifted)
+        step = g2 * (g2.sqrt() - 1) / slope
+        t = torch.minimum(t + torch.where(alive & (slope > 0), step, 0).nan_to_num_(0.0, 0.0, 0.0), limit)
+    inside = weight * torch.where(alive, t / (t + threshold * (1 - t / limit)).clamp_min_(tiny), 0)  # what diverged stays nan
+    norm = torch.minimum(total(inside.square()).sqrt(), limit)
+    value = total((inside - weight).square() / safe) + 2 * norm - norm.square() / limit
+    beyond = total(weight.square()).sqrt() >= limit
+    # a zero threshold is the identity, bit for bit
+    return weight.copy_(torch.where((beyond & (value >= limit)) | (threshold == 0), weight, inside))
 
 
 def scad_threshold_(weight: Tensor, strength: Any, a: Any, step: Any) -> Tensor:

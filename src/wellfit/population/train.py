@@ -144,7 +144,7 @@ def plan_stacks(problem: AnyProblem, members: Mapping[int, Member], size: int | 
 
 def _costly_parts(recipe: Recipe) -> tuple[bool, ...]:
     """Sort key that puts members with the same costly parts next to each other, where one view serves them all."""
-    steps = ("group_lasso", "elastic_net", "l1", "max_norm", "l2", "weight_decay", "ema")
+    steps = ("group_mcp", "group_lasso", "elastic_net", "l1", "max_norm", "l2", "weight_decay", "ema")
     inputs = ("cut_mix", "cutout", "mixup", "input_noise", "label_smoothing")
     return tuple(name in recipe for name in (*steps, *inputs))
 

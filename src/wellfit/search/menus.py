@@ -87,7 +87,9 @@ _TABLE_CHOICES = (
     Choice("decay", ("weight_decay", "l2"), {"weight_decay": ("timescale",)}),
     # At full strength from the start, sparsity kills features before they have shown their worth. Whole inputs are let go one by
     # one along the run, from dense to sparse (Lemhadri et al. 2021), and early stopping may pick the point.
-    Choice("sparsity", ("l1", "elastic_net", "group_lasso"), warm={"l1": 0.4, "elastic_net": 0.4, "group_lasso": 1.0}),
+    # What does not pull at large groups may be at full strength half of the run, to train with the inputs that are left.
+    Choice("sparsity", ("l1", "elastic_net", "group_lasso", "group_mcp"),
+           warm={"l1": 0.4, "elastic_net": 0.4, "group_lasso": 1.0, "group_mcp": 0.5}),
     Choice("max_norm", ("max_norm",)),
     Choice("dropout", ("dropout",)),
     Choice("batch_norm", ("batch_norm",)),
@@ -102,7 +104,8 @@ _TABLE_CHOICES = (
 
 _TABLE_SINGLES: Strengths = {  # one sensible strength each, for networks of a few hundred units
     "weight_decay": {"timescale": 20.0}, "l2": {"strength": 3e-4}, "l1": {"strength": 1e-4},
-    "elastic_net": {"strength": 2e-4, "l1_ratio": 0.5}, "group_lasso": {"strength": 1e-3}, "max_norm": {"radius": 1.5},
+    "elastic_net": {"strength": 2e-4, "l1_ratio": 0.5}, "group_lasso": {"strength": 1e-3},
+    "group_mcp": {"strength": 1e-2, "release": 1.2}, "max_norm": {"radius": 1.5},
     "dropout": {"rate": 0.3}, "batch_norm": {}, "skip_connections": {}, "stochastic_depth": {"rate": 0.3},
     "cut_mix": {"rate": 0.5}, "cutout": {"rate": 0.7, "share": 0.25}, "mixup": {"alpha": 0.5}, "input_noise": {"std": 0.2},
     "label_smoothing": {"amount": 0.1}, "ema": {"decay": 0.99}, "swa": {"start": 0.6}, "early_stopping": {"patience": 10.0},
@@ -115,7 +118,8 @@ _TABLE_COMBINATIONS: tuple[tuple[float, Strengths], ...] = (
             "label_smoothing": {"amount": 0.1}}),
     (1e-3, {"early_stopping": {"patience": 15.0}, "weight_decay": {"timescale": 10.0}, "cutout": {"rate": 0.9, "share": 0.3},
             "ema": {"decay": 0.99}}),
-    (3e-3, {"group_lasso": {"strength": 1e-2}}),
+    (3e-3, {"group_mcp": {"strength": 2e-2, "release": 1.2}}),
+    (3e-3, {"group_mcp": {"strength": 4e-2, "release": 1.2}, "early_stopping": {"patience": 30.0}}),
     (3e-3, {"group_lasso": {"strength": 1e-2}, "cutout": {"rate": 0.9, "share": 0.3}, "early_stopping": {"patience": 20.0}}),
     (6e-3, {"group_lasso": {"strength": 3e-2}, "early_stopping": {"patience": 30.0}}),
     (1e-3, {"early_stopping": {"patience": 15.0}, "batch_norm": {}, "skip_connections": {}, "cut_mix": {"rate": 0.8},

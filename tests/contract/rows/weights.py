@@ -20,6 +20,9 @@ ROWS: dict[str, list[Regularizer]] = {
         wf.GroupLasso(0.05), wf.GroupLasso(0.05, groups="units", select="weights"),
         wf.GroupLasso(0.05, groups="inputs", select="weights"), wf.GroupLasso(0.05, groups="units", select="all"),
         wf.GroupLasso(wf.WarmUp(0.1, fraction=0.3))],
+    "group_mcp": [
+        wf.GroupMCP(0.05), wf.GroupMCP(0.1, 0.4, groups="units", select="weights"), wf.GroupMCP(0.3, 2.0, select="weights"),
+        wf.GroupMCP(0.05, 0.1, groups="units", select="all"), wf.GroupMCP(wf.WarmUp(0.1, fraction=0.3), wf.Linear(2.0, 0.5))],
     "half_norm": [wf.HalfNorm(0.05), wf.HalfNorm(wf.WarmUp(0.02), select="all")],
     "l1": [wf.L1(0.05), wf.L1(0.05, select="first"), wf.L1(0.02, select="all"), wf.L1(wf.Cosine(0.0, 0.1), select="last"),
            wf.L1(wf.PerLayer(0.05, 0.7), select="linear & ndim>=2")],

@@ -196,7 +196,8 @@ def test_the_tiers_agree_on_all_cases_at_once(problem: str, norm: bool) -> None:
 # ------------------------------------------------------------------------------- every choice and every schedule there is
 
 SELECTIONS = ("weights", "first", "hidden", "last", "biases", "norms", "all", "layers.1.*")
-BEYOND = {("group_lasso", s): "group_lasso on biases or norms" for s in ("biases", "norms", "all", "layers.1.*")}
+BEYOND = {(name, s): f"{name} on biases or norms" for name in ("group_lasso", "group_mcp")
+          for s in ("biases", "norms", "all", "layers.1.*")}
 BEYOND["input_noise", "batch"] = "input_noise on the scale of the batch"
 """Variants that the compiled engine leaves to the reference tier."""
 
@@ -399,6 +400,8 @@ def test_groups_whose_weights_move_at_very_different_speeds(columns: str, groups
     problem = of_shape(12, (9, 5), 3, groups=columns)
     problem = dataclasses.replace(problem, inputs=problem.inputs * torch.logspace(-4, 2, 12, dtype=torch.float64), epochs=4)
     parts = [wf.GroupLasso(strength, groups=groups, select="weights") for strength in (1e-4, 1e-3, 3e-3, 1e-2, 3e-2)]
+    parts += [wf.GroupMCP(strength, release, groups=groups, select="weights")
+              for strength in (1e-3, 3e-2) for release in (0.3, 1.5)]
     agree(problem, [Member(wf.Recipe(part), rate, seed=n) for n, part in enumerate(parts) for rate in (1e-3, 1e-2)])
 
 
@@ -612,10 +615,10 @@ def test_a_long_run_in_single_precision_ends_where_the_reference_does() -> None:
 @pytest.mark.parametrize("groups", ["inputs", "units"])
 @pytest.mark.parametrize("strength", [1e-38, 1e-44, 1e-50])
 def test_a_strength_below_single_precision_does_nothing(strength: float, groups: str) -> None:
-    part = wf.GroupLasso(strength, groups=groups, select="weights")
-    own, plain = (train("native", PROBLEMS["classification"], [Member(wf.Recipe(*parts), 0.02, seed=4)], epochs=1,
-                        dtype=torch.float32) for parts in ((part,), ()))
-    assert max(differ(own.rows([0]), plain.rows([0])).values()) < 1e-6
+    for part in (wf.GroupLasso(strength, groups=groups, select="weights"), wf.GroupMCP(strength, groups=groups, select="weights")):
+        own, plain = (train("native", PROBLEMS["classification"], [Member(wf.Recipe(*parts), 0.02, seed=4)], epochs=1,
+                            dtype=torch.float32) for parts in ((part,), ()))
+        assert max(differ(own.rows([0]), plain.rows([0])).values()) < 1e-6
 
 
 def one_unit_each(activation: str, biases: np.ndarray) -> Stack:

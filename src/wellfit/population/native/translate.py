@@ -25,6 +25,7 @@ from wellfit.regularizers.targets.label_smoothing import LabelSmoothing
 from wellfit.regularizers.training.gradient_clipping import GradientClipping
 from wellfit.regularizers.weights.elastic_net import ElasticNet
 from wellfit.regularizers.weights.group_lasso import GroupLasso
+from wellfit.regularizers.weights.group_mcp import GroupMCP
 from wellfit.regularizers.weights.l1 import L1
 from wellfit.regularizers.weights.l2 import L2
 from wellfit.regularizers.weights.max_norm import MaxNorm
@@ -39,7 +40,7 @@ VALUES: dict[type[Regularizer], dict[str, str]] = {  # field of the definition -
 PARTS: dict[type[Regularizer], Callable[[Any], int]] = {
     WeightDecay: lambda part: library.SHRINK, L2: lambda part: library.RIDGE, L1: lambda part: library.SOFT,
     ElasticNet: lambda part: library.ELASTIC, MaxNorm: lambda part: library.BALL,
-    GroupLasso: lambda part: library.GROUP_UNITS if part.groups == "units" else library.GROUP_INPUTS,
+    **dict.fromkeys((GroupLasso, GroupMCP), lambda part: library.GROUP_UNITS if part.groups == "units" else library.GROUP_INPUTS),
 }
 STRUCTURAL = (BatchNorm, SkipConnections, Mixup)
 
@@ -50,6 +51,8 @@ def part_values(part: Regularizer, h: Values, context: StepContext) -> tuple[np.
         return part.factor(h, context), None
     if isinstance(part, ElasticNet):
         return h.strength, h.l1_ratio
+    if isinstance(part, GroupMCP):
+        return h.strength, 1.0 / np.asarray(h.release)
     return (h.radius if isinstance(part, MaxNorm) else h.strength), None  # type: ignore[union-attr]
 
 
@@ -75,8 +78,8 @@ def beyond(problem: Problem, member: Member) -> str:
             return f"{part.name} differs from layer to layer"
         if kind in (L1, ElasticNet):
             proximal[:len(infos)] += touched(part, infos)
-        if isinstance(part, GroupLasso):
+        if isinstance(part, GroupLasso | GroupMCP):
             if any(i.kind != "linear" for i in infos if matches(i, part.select)):
-                return "group_lasso on biases or norms"
+                return f"{part.name} on biases or norms"
     return "two proximal penalties on one weight" if proximal.max() > 1 else ""
 

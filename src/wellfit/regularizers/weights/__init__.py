@@ -6,6 +6,7 @@ from wellfit.regularizers.weights.elastic_net import ElasticNet
 from wellfit.regularizers.weights.factorized_l1 import FactorizedL1
 from wellfit.regularizers.weights.gated_groups import GatedGroups
 from wellfit.regularizers.weights.group_lasso import GroupLasso
+from wellfit.regularizers.weights.group_mcp import GroupMCP
 from wellfit.regularizers.weights.half_norm import HalfNorm
 from wellfit.regularizers.weights.l1 import L1
 from wellfit.regularizers.weights.l2 import L2
@@ -34,6 +35,7 @@ __all__ = [
     "FactorizedL1",
     "GatedGroups",
     "GroupLasso",
+    "GroupMCP",
     "HalfNorm",
     "MaxNorm",
     "MinMaxNorm",

@@ -29,6 +29,9 @@ def geometry(weight: Tensor, info: WeightInfo, groups: str) -> tuple[Tensor, Cal
 
 def group_norms(view: Tensor, total: Callable[[Tensor], Tensor], root_size: Tensor) -> Tensor:
     """√|g| · ‖w_g‖₂, spread so that the sum counts each group once."""
-    norms = total(view.square()).sqrt() * root_size
-    columns = root_size.square() * norms.numel() / view.numel()  # a group of several columns has its norm once per column
-    return norms / columns
+    return spread_over_columns(total(view.square()).sqrt() * root_size, view, root_size)
+
+
+def spread_over_columns(values: Tensor, view: Tensor, root_size: Tensor) -> Tensor:
+    """One value per group, so that their sum counts each group once: one of several columns has its value once per column."""
+    return values / (root_size.square() * values.numel() / view.numel())

@@ -22,7 +22,8 @@ enum wf_part_kind {
     WF_RIDGE = 1,        // g <- g + 2 a w (L2)
     WF_SOFT = 2,         // kernels.prox.soft_threshold_ by a * step size (L1)
     WF_ELASTIC = 3,      // kernels.prox.elastic_threshold_, strength a and l1_ratio b
-    WF_GROUP_INPUTS = 4, // kernels.prox.group_threshold_in_metric_ over what leaves one input
+    WF_GROUP_INPUTS = 4, // kernels.prox.group_threshold_in_metric_ over what leaves one input, strength a; where b > 0
+                         // kernels.threshold.group_firm_threshold_, and the pull ends at a root mean square of 1 / (b sqrt(in))
     WF_GROUP_UNITS = 5,  // the same over each unit's incoming weights
     WF_BALL = 6,         // kernels.project.project_l2_ball_ per unit, radius a
 };

@@ -265,7 +265,8 @@ template <class T> class Worker {
     // gradient phase, optimizer, step phase, average: population/reference.py's _apply
     void update(const wf_member &member, int64_t step);
 
-    void shrink_groups(const Parameter &p, bool is_first, int64_t kind, double strength, double root_scale);
+    template <bool FADES>
+    void shrink_groups(const Parameter &p, bool is_first, int64_t kind, double strength, double root_scale, double fades);
 };
 
 } // namespace wf

@@ -52,9 +52,10 @@ inline void sgd(int64_t n, T *__restrict w, T *__restrict m, const T *__restrict
     }
 }
 
-// One group in a diagonal metric, spread over segments (kernels.prox.group_threshold_in_metric_, where it is derived).
-template <class T>
-inline void group_in_metric(const int64_t *starts, int64_t segments, int64_t length, T *w, const T *c) {
+// One group in a diagonal metric, spread over segments: kernels.prox.group_threshold_in_metric_, and with FADES, where the pull ends at
+// a norm of 1 / inverse, kernels.threshold.group_firm_threshold_. They are derived there.
+template <bool FADES, class T>
+inline void group_in_metric(const int64_t *starts, int64_t segments, int64_t length, T *w, const T *c, double inverse) {
     constexpr int64_t W = width<T>;
     auto total = [&](auto term) {
         vec<T> sums{};
@@ -71,54 +72,84 @@ inline void group_in_metric(const int64_t *starts, int64_t segments, int64_t len
             over = pick<T>(over > T(0), over, vec<T>{});
             return over * over;
         }));
-        for (int iteration = 0; iteration < 7; ++iteration) {
+        for (int iteration = 0; iteration < (FADES ? 8 : 7); ++iteration) {
             vec<T> squares{}, slopes{};
+            T fade = FADES ? T(1 - t * inverse) : T(1);
             for (int64_t s = 0; s < segments; ++s)
                 for (int64_t i = starts[s], end = starts[s] + length; i < end; i += W) {
-                    vec<T> shifted = load(c + i) + T(t), ratio = load(w + i) / shifted;
+                    vec<T> own = load(c + i), shifted = (FADES ? own * fade : own) + T(t), ratio = load(w + i) / shifted;
                     ratio *= ratio;
                     squares += ratio;
-                    slopes += ratio / shifted;
+                    slopes += (FADES ? ratio * (T(1) - own * T(inverse)) : ratio) / shifted;
                 }
             double square = double(sum<T>(squares)), slope = double(sum<T>(slopes));
             double step = square * (std::sqrt(square) - 1) / slope;
-            if (!std::isfinite(step)) break;
+            if (!std::isfinite(step) || (FADES && !(slope > 0))) break;
             t += step;
+            if (FADES && t * inverse > 1) t = 1 / inverse;
             if (std::abs(step) < (sizeof(T) == 4 ? 1e-7 : 1e-16) * t) break; // seven are enough for any group
         }
     }
+    T fade = FADES ? T(1 - t * inverse) : T(1);
+    auto inside = [&](vec<T> x, vec<T> own) {
+        return alive ? x * (T(t) / ((FADES ? own * fade : own) + T(t))) : x * T(0);
+    };
+    if (FADES && total([](vec<T> x, vec<T>) { return x * x; }) * inverse * inverse >= 1) {
+        double norm = std::sqrt(total([&](vec<T> x, vec<T> own) { return inside(x, own) * inside(x, own); })), limit = 1 / inverse;
+        double value = total([&](vec<T> x, vec<T> own) { vec<T> move = inside(x, own) - x; return move * move / own; });
+        norm = norm < limit ? norm : limit;
+        if (value + 2 * norm - norm * norm * inverse >= limit) return; // large enough to be left alone
+    }
     for (int64_t s = 0; s < segments; ++s)
-        for (int64_t i = starts[s], end = starts[s] + length; i < end; i += W)
-            store(w + i, alive ? load(w + i) * (T(t) / (load(c + i) + T(t))) : load(w + i) * T(0));
+        for (int64_t i = starts[s], end = starts[s] + length; i < end; i += W) store(w + i, inside(load(w + i), load(c + i)));
 }
 
-// A group per lane: element k of the group is `stride` further on.
-template <class T> inline void groups_in_lanes(int64_t count, int64_t stride, T *w, const T *c) {
-    vec<T> norm{}, start{};
+// The same with a group per lane: element k of the group is `stride` further on.
+template <bool FADES, class T> inline void groups_in_lanes(int64_t count, int64_t stride, T *w, const T *c, double inverse) {
+    vec<T> norm{}, start{}, squared{};
+    T fading = T(inverse);
     for (int64_t k = 0; k < count; ++k) {
         vec<T> x = load(w + k * stride), t = load(c + k * stride), ratio = x / t;
         norm += ratio * ratio;
+        if (FADES) squared += x * x;
         vec<T> over = pick<T>(x < T(0), -x, x) - t;
         over = pick<T>(over > T(0), over, vec<T>{});
         start += over * over;
     }
     maskv<T> alive = norm > T(1);
     vec<T> t = vsqrt<T>(start);
-    for (int iteration = 0; iteration < 7; ++iteration) {
-        vec<T> squares{}, slopes{};
+    for (int iteration = 0; iteration < (FADES ? 8 : 7); ++iteration) {
+        vec<T> squares{}, slopes{}, fade = T(1) - t * fading;
         for (int64_t k = 0; k < count; ++k) {
-            vec<T> shifted = load(c + k * stride) + t, ratio = load(w + k * stride) / shifted;
+            vec<T> own = load(c + k * stride), shifted = (FADES ? own * fade : own) + t, ratio = load(w + k * stride) / shifted;
             ratio *= ratio;
             squares += ratio;
-            slopes += ratio / shifted;
+            slopes += (FADES ? ratio * (T(1) - own * fading) : ratio) / shifted;
         }
         vec<T> step = squares * (vsqrt<T>(squares) - T(1)) / slopes;
         maskv<T> use = alive & (step - step == T(0)); // finite
+        if (FADES) use = use & (slopes > T(0));
         t += pick<T>(use, step, vec<T>{});
+        if (FADES) t = pick<T>(t * fading > T(1), vec<T>{} + T(1 / inverse), t);
+    }
+    vec<T> fade = T(1) - t * fading;
+    auto scale = [&](vec<T> own) { return pick<T>(alive, t / ((FADES ? own * fade : own) + t), vec<T>{}); };
+    maskv<T> leave = norm != norm && norm == norm; // none
+    if (FADES) {
+        vec<T> inside{}, value{};
+        for (int64_t k = 0; k < count; ++k) {
+            vec<T> own = load(c + k * stride), x = load(w + k * stride), found = x * scale(own);
+            inside += found * found;
+            value += (found - x) * (found - x) / own;
+        }
+        inside = vsqrt<T>(inside);
+        inside = pick<T>(inside * fading > T(1), vec<T>{} + T(1 / inverse), inside);
+        value += T(2) * inside - inside * inside * fading;
+        leave = (squared * fading * fading >= T(1)) & (value * fading >= T(1));
     }
     for (int64_t k = 0; k < count; ++k) {
-        vec<T> own = load(c + k * stride), scale = pick<T>(alive, t / (own + t), vec<T>{});
-        store(w + k * stride, load(w + k * stride) * scale);
+        vec<T> x = load(w + k * stride), found = x * scale(load(c + k * stride));
+        store(w + k * stride, FADES ? pick<T>(leave, x, found) : found);
     }
 }
 

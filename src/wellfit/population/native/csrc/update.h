@@ -65,7 +65,9 @@ void Worker<T>::update(const wf_member &member, int64_t step) {
         for (size_t p = 0; p < parameters.size(); ++p) {
             if (!part.touches[p]) continue;
             if (part.kind == WF_BALL) project<T>(parameters[p], weights_ + parameters[p].inside, T(at(part.a, step)));
-            else shrink_groups(parameters[p], p == 0, part.kind, at(part.a, step) * rate, root_scale);
+            else if (double fades = at(part.b, step); fades > 0)
+                shrink_groups<true>(parameters[p], p == 0, part.kind, at(part.a, step) * rate, root_scale, fades);
+            else shrink_groups<false>(parameters[p], p == 0, part.kind, at(part.a, step) * rate, root_scale, 0);
         }
     }
     if (member.average_shares) {
@@ -78,8 +80,10 @@ void Worker<T>::update(const wf_member &member, int64_t step) {
 }
 
 template <class T>
-void Worker<T>::shrink_groups(const Parameter &p, bool is_first, int64_t kind, double strength, double root_scale) {
+template <bool FADES>
+void Worker<T>::shrink_groups(const Parameter &p, bool is_first, int64_t kind, double strength, double root_scale, double fades) {
     if (strength == 0) return;
+    fades *= std::sqrt(double(p.in)); // release is in units of 1 / sqrt(inputs)
     T *w = weights_ + p.inside, *c = metric_ + p.inside;
     const T *v = second_ + p.inside;
     bool sgd = problem_.optimizer == WF_SGD;
@@ -91,20 +95,22 @@ void Worker<T>::shrink_groups(const Parameter &p, bool is_first, int64_t kind, d
     };
     int64_t wide = round_up(p.unit_major ? p.in : p.out, W);
     if (kind == WF_GROUP_UNITS) {
+        double inverse = fades / std::sqrt(double(p.in));
         metric(T(std::sqrt(double(p.in))));
         if (p.unit_major) {
-            for (int64_t o = 0, start = 0; o < p.out; ++o, start += wide) group_in_metric<T>(&start, 1, wide, w, c);
+            for (int64_t o = 0, start = 0; o < p.out; ++o, start += wide) group_in_metric<FADES, T>(&start, 1, wide, w, c, inverse);
         } else {
             for (int64_t o = 0; o < wide; o += W) {
                 int64_t panel = o / PANEL<T> * PANEL<T>, own = std::min(PANEL<T>, wide - panel), from = panel * p.in + (o - panel);
-                groups_in_lanes<T>(p.in, own, w + from, c + from);
+                groups_in_lanes<FADES, T>(p.in, own, w + from, c + from, inverse);
             }
         }
         return;
     }
     if (p.unit_major) { // never the first layer, so no grouped columns
         metric(T(std::sqrt(double(p.out))));
-        for (int64_t i = 0; i < wide; i += W) groups_in_lanes<T>(p.out, wide, w + i, c + i);
+        double inverse = fades / std::sqrt(double(p.out));
+        for (int64_t i = 0; i < wide; i += W) groups_in_lanes<FADES, T>(p.out, wide, w + i, c + i, inverse);
         return;
     }
     bool grouped = is_first && problem_.feature_groups;
@@ -127,7 +133,7 @@ void Worker<T>::shrink_groups(const Parameter &p, bool is_first, int64_t kind, d
             for (int64_t k = 0; k < count; ++k)
                 for (int64_t i = segments_[k]; i < segments_[k] + length; i += W) store(c + i, load(c + i) * root);
         }
-        group_in_metric<T>(segments_, count, length, w, c);
+        group_in_metric<FADES, T>(segments_, count, length, w, c, fades / std::sqrt(double(p.out * columns)));
     }
 }
 
