@@ -47,7 +47,7 @@ def test_many_irrelevant_inputs_are_named_and_removed() -> None:
     assert inputs.value > 3 and inputs.words in found.mapping["verdict"]["because"]
     kept, of = (int(n) for n in re.search(r"does with (\d+) of (\d+)", inputs.words).groups())  # type: ignore[union-attr]
     assert of == 330 and 0 < kept < 165
-    assert any("group_lasso" in p.recipe for p in found.prescriptions)
+    assert any("group_mcp" in p.recipe for p in found.prescriptions)
 
 
 def test_a_column_that_tells_the_target() -> None:

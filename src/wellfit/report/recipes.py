@@ -14,8 +14,8 @@ from typing import Any
 from wellfit.report.artefacts import as_list, as_map, as_number
 from wellfit.report.numbers import plain
 
-CLASS_NAMES = {"asam": "ASAM", "cutmix": "CutMix", "ema": "EMA", "l2_sp": "L2SP", "mcp": "MCP", "rdrop": "RDrop", "sam": "SAM",
-               "scad": "SCAD", "swa": "SWA", "vat": "VAT"}
+CLASS_NAMES = {"asam": "ASAM", "cutmix": "CutMix", "ema": "EMA", "group_mcp": "GroupMCP", "l2_sp": "L2SP", "mcp": "MCP",
+               "rdrop": "RDrop", "sam": "SAM", "scad": "SCAD", "swa": "SWA", "vat": "VAT"}
 """Registry names whose class is not their CamelCase."""
 
 Part = tuple[str, dict[str, Any]]
