@@ -188,10 +188,14 @@ def penalty(matrices: Sequence[Tensor], data: Data, has: dict[str, Any], progres
         share = has["elastic_net"].l1_ratio
         mixed = sum(share * w.abs().sum() + (1 - share) * w.square().sum() for w in matrices)
         total = total + has["elastic_net"].strength.at(progress) * mixed
-    if "group_lasso" in has:
+    if part := has.get("group_lasso") or has.get("group_mcp"):
         size = torch.bincount(data.groups) * data.hidden[0]
-        squares = torch.zeros(len(size)).index_add(0, data.groups, matrices[0].square().sum(0))
-        total = total + has["group_lasso"].strength.at(progress) * (size.sqrt() * (squares + 1e-12).sqrt()).sum()
+        norm = (torch.zeros(len(size)).index_add(0, data.groups, matrices[0].square().sum(0)) + 1e-12).sqrt()
+        if part.name == "group_mcp":
+            limit = part.release * (size / matrices[0].shape[1]).sqrt()
+            norm = torch.minimum(norm, limit)
+            norm = norm - norm.square() / (2 * limit)
+        total = total + part.strength.at(progress) * (size.sqrt() * norm).sum()
     return total
 
 

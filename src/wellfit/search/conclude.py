@@ -19,7 +19,7 @@ from wellfit.search.trainer import Fit, Outcome
 
 _ENSEMBLE_POOL = 24
 _MOST_FINAL_SEEDS = 12   # with each the rows are divided anew: a repeated cross-validation
-_ATTRIBUTED_SEEDS = 6    # of these, for what each part buys
+_FEW_SEEDS = 6          # of these, for what each part buys and for the ensemble
 
 
 class Conclusion:
@@ -89,13 +89,15 @@ class Conclusion:
         findings.best, findings.margin = best, margin
         findings.simplest = simplest_within([*finalists, best], best, margin)
         pool = [c for c in known if c.configuration.key != best.configuration.key][:_ENSEMBLE_POOL]
-        candidates = [best, *pool]
-        findings.ensemble = [(candidates[i], weight) for i, weight in ensemble_weights(self.scorer, candidates).items()]
+        # the mean of a dozen networks would pass for one that is better than it is
+        few = Candidate(best.configuration, best.outcomes[:_FEW_SEEDS])
+        weights = ensemble_weights(self.scorer, [few, *pool])
+        findings.ensemble = [([best, *pool][i], weight) for i, weight in weights.items()]
 
     def _attribute(self, findings: Findings, best: Candidate, margin: float) -> Candidate:
         """Each part left out, and the learning rate at its default, with the same seeds; drop what buys nothing."""
         recipe, rate = best.configuration.recipe, best.configuration.learning_rate
-        compared = Candidate(best.configuration, best.outcomes[:_ATTRIBUTED_SEEDS])
+        compared = Candidate(best.configuration, best.outcomes[:_FEW_SEEDS])
         seeds = [o.seed for o in compared.outcomes]
         variants: list[tuple[str, str, Configuration]] = []
         for part in recipe:

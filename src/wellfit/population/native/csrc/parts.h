@@ -134,7 +134,7 @@ template <bool FADES, class T> inline void groups_in_lanes(int64_t count, int64_
     }
     vec<T> fade = T(1) - t * fading;
     auto scale = [&](vec<T> own) { return pick<T>(alive, t / ((FADES ? own * fade : own) + t), vec<T>{}); };
-    maskv<T> leave = norm != norm && norm == norm; // none
+    maskv<T> leave{};
     if (FADES) {
         vec<T> inside{}, value{};
         for (int64_t k = 0; k < count; ++k) {
