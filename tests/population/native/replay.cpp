@@ -148,7 +148,10 @@ template <class T> struct Member {
             touches.emplace_back();
             for (int64_t in : problem->fan_ins) touches.back().push_back(in > 0 || (!groups && what < DIVERGING));
             wf_value a = kind == WF_SHRINK ? value(0.9, 1) : kind == WF_BALL ? value(0.2, 1) : value(1e-3, 3e-2);
-            parts.push_back({kind, nullptr, a, kind == WF_ELASTIC ? value(0.1, 0.9) : wf_value{nullptr, 0}});
+            // groups are pulled at all the time, or up to a size
+            bool fades = groups && (kind == WF_GROUP_INPUTS) == options.scheduled;
+            wf_value b = kind == WF_ELASTIC || fades ? value(0.1, 0.9) : groups ? value(0, 0) : wf_value{nullptr, 0};
+            parts.push_back({kind, nullptr, a, b});
         }
         for (size_t p = 0; p < parts.size(); ++p) parts[p].touches = touches[p].data();
         wf_member out{};
