@@ -250,12 +250,15 @@ def asked(entry: dict[str, Any], seed: int, **given: Any) -> dict[str, Any]:
 
 def settled(entry: dict[str, Any], budget: str, seed: int) -> dict[str, Any]:
     """What all runs on a table are given: chosen as a run with this budget on one core chooses."""
+    from wellfit.population.native.library import why_not
     from wellfit.population.pool import Pool
     from wellfit.search.foundation import Asked
     from wellfit.search.opening import grounded, opened
     from wellfit.search.rundir import RunDirectory
     from wellfit.search.settings import Budget
 
+    if reason := why_not():
+        print(f"on tensors, with other settings and fewer configurations than usual: {reason}", file=sys.stderr)
     prepared, settings = opened(asked(entry, seed))
     with tempfile.TemporaryDirectory() as folder, Pool(1) as pool:
         run = RunDirectory.create(Path(folder) / "run")
