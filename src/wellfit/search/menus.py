@@ -105,7 +105,7 @@ _TABLE_CHOICES = (
 _TABLE_SINGLES: Strengths = {  # one sensible strength each, for networks of a few hundred units
     "weight_decay": {"timescale": 20.0}, "l2": {"strength": 3e-4}, "l1": {"strength": 1e-4},
     "elastic_net": {"strength": 2e-4, "l1_ratio": 0.5}, "group_lasso": {"strength": 1e-3},
-    "group_mcp": {"strength": 1e-2, "release": 1.2}, "max_norm": {"radius": 1.5},
+    "group_mcp": {"strength": 1e-3, "release": 1.2}, "max_norm": {"radius": 1.5},
     "dropout": {"rate": 0.3}, "batch_norm": {}, "skip_connections": {}, "stochastic_depth": {"rate": 0.3},
     "cut_mix": {"rate": 0.5}, "cutout": {"rate": 0.7, "share": 0.25}, "mixup": {"alpha": 0.5}, "input_noise": {"std": 0.2},
     "label_smoothing": {"amount": 0.1}, "ema": {"decay": 0.99}, "swa": {"start": 0.6}, "early_stopping": {"patience": 10.0},
