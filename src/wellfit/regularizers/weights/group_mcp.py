@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -35,8 +35,8 @@ class GroupMCP(Regularizer):
     weight times √I (release), where torch's linear layers start at 1/√3 = 0.58.
     When it helps: many inputs of which few matter. Of 500 inputs of which 20 do (madelon), 10 are left and 89% of two classes are
     right, where the group lasso keeps 497 and gets 79%, and no regularization 54% (``benchmarks/feature_selection.py``).
-    When it hurts: where most inputs matter: a strength of 0.01 from the first step cost 16 and 24 points on tables of 20 and 18
-    columns, for it locks in early guesses (use a WarmUp schedule). A small release drops features for good that are weak.
+    When it hurts: where most inputs matter, at a strength that is right where few do; from the first step on it locks in early
+    guesses (use a WarmUp schedule). A small release drops features for good that are weak.
     Raises WellfitError for a negative strength or a release that is not positive. Source: Breheny & Huang 2009; Huang, Breheny & Ma
     2012; Zhang 2010 for MCP.
 
@@ -62,7 +62,7 @@ class GroupMCP(Regularizer):
 
     def penalty(self, weight: Tensor, info: WeightInfo, h: Values) -> Tensor:
         view, total, root_size = geometry(weight, info, self.groups)
-        limit = self._limit(view, info, h) * root_size
+        limit = self._limit(view, info, h, root_size)
         norm = torch.minimum(total(view.square()).sqrt(), limit)
         values = over(h.strength, view) * root_size * (norm - norm.square() / (2 * limit))
         return member_sum(spread_over_columns(values, view, root_size), h.members)
@@ -71,9 +71,9 @@ class GroupMCP(Regularizer):
         view, total, root_size = geometry(weight, info, self.groups)
         step = context.step_size()
         step = info.unit_view(step) if isinstance(step, Tensor) and step.ndim > 1 else over(step, view)
-        group_firm_threshold_(view, step * over(h.strength, view) * root_size, self._limit(view, info, h) * root_size, total)
+        group_firm_threshold_(view, step * over(h.strength, view) * root_size, self._limit(view, info, h, root_size), total)
 
     @staticmethod
-    def _limit(view: Tensor, info: WeightInfo, h: Values) -> Any:
-        """Root mean square weight at which the pull ends."""
-        return over(h.release, view) / math.sqrt(math.prod(view.shape[axis] for axis in info.unit_axes))
+    def _limit(view: Tensor, info: WeightInfo, h: Values, root_size: Tensor) -> Tensor:
+        """Norm of each group at which the pull ends."""
+        return over(h.release, view) / math.sqrt(math.prod(view.shape[axis] for axis in info.unit_axes)) * root_size
