@@ -592,7 +592,8 @@ print(result.recipe)
 
 # %%
 summary = result.summary
-rows = {"no regularization": summary["unregularized"], **dict(sorted(summary["singles"].items(), key=lambda r: -r[1]["test"])),
+judged = {name: row for name, row in summary["singles"].items() if row["test"] is not None}  # as many as there was time for
+rows = {"no regularization": summary["unregularized"], **dict(sorted(judged.items(), key=lambda r: -r[1]["test"])),
         "chosen recipe": summary["best"]}
 fig, ax = plt.subplots(figsize=(7, 0.32 * len(rows) + 0.8))
 for place, (name, row) in enumerate(rows.items()):

@@ -50,12 +50,13 @@ def test_the_notebook_was_run_and_names_no_machine() -> None:
 
 @pytest.mark.slow
 def test_the_script_runs(tmp_path: Path) -> None:
-    """All of it but the search, which has tests of its own: that takes a smaller budget here."""
+    """All of it but the search, which has tests of its own: that takes a smaller budget here, of work and not of time, since
+    on a busy machine a few seconds are too few to judge every method."""
     pytest.importorskip("matplotlib")
     text = (FOLDER / "regularization.py").read_text(encoding="utf-8")
     assert text.count('budget="30s"') == 1
     script = tmp_path / "script.py"
-    script.write_text(text.replace('budget="30s"', 'budget="5s"'), encoding="utf-8")
+    script.write_text(text.replace('budget="30s"', 'budget="40c"'), encoding="utf-8")
     paths = [str(FOLDER.parent / "src"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run([sys.executable, "-W", "error::UserWarning", str(script)], cwd=tmp_path, env=environment, text=True,

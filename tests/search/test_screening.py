@@ -89,14 +89,14 @@ def test_a_generation_is_noted_once(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def screened(tune: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[dict[str, Any]]]:
     """A run with a time budget that is long enough for a few generations, and what it looked at."""
-    result = tune(table("binary", rows=120), budget="9s", out=tmp_path_factory.mktemp("screened") / "run", engine="auto")
+    result = tune(table("binary", rows=120), budget="15s", out=tmp_path_factory.mktemp("screened") / "run", engine="auto")
     path = result.path / "screened.jsonl"
     return result, [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def test_a_search_looks_at_many_on_one_fold_each(screened: tuple[Any, list[dict[str, Any]]]) -> None:
     result, looked = screened
-    assert looked, "nine seconds are many generations of a tiny network"
+    assert looked, "fifteen seconds are many generations of a tiny network"
     assert {row["fold"] for row in looked} <= {0, 1}
     recipes = {json.dumps([row["recipe"], row["learning_rate"]], sort_keys=True) for row in looked}
     assert len(recipes) > 0.9 * len(looked)
