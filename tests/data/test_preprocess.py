@@ -106,6 +106,15 @@ def test_degenerate_bins_are_dropped():
     assert numeric(np.arange(40.0) % 8, encoding="piecewise", n_bins=8)[0].names == ("x",)
 
 
+def test_a_column_with_too_few_values_for_fine_bins_gets_coarse_ones():
+    frame = pd.DataFrame({"many": np.arange(400.0), "some": np.arange(400) % 20, "few": np.arange(400) % 5,
+                          "y": np.arange(400) % 2})
+    table = load_table(frame, "y")
+    names = Preprocessor.fit(table, np.arange(400), encoding="fine").names
+    assert [sum(n.startswith(f"{c} (bin") for n in names) for c in ("many", "some", "few")] == [48, 8, 0]
+    assert len(Preprocessor.fit(table, np.arange(400), encoding="fine", n_bins=24).names) == 3 + 24 + 8
+
+
 def test_binary_categories_and_flags_are_one_signed_column():
     preprocessor, table = fitted(mixed())
     out, frame = preprocessor.transform(table.frame), mixed()

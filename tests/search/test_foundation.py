@@ -11,6 +11,7 @@ import pytest
 
 from search.conftest import table
 from wellfit.data import load_table
+from wellfit.data.preprocess import ENCODINGS
 from wellfit.population.pool import Pool
 from wellfit.search.foundation import NETWORKS, Asked, Foundation
 from wellfit.search.prepare import prepare
@@ -19,9 +20,9 @@ from wellfit.search.settings import Budget, Settings
 
 
 def foundation(path: Path, budget: str, monkeypatch: pytest.MonkeyPatch, merits: dict[tuple[tuple[int, ...], str], float],
-               asked: Asked | None = None) -> tuple[Foundation, list[Any]]:
+               asked: Asked | None = None, rows: int = 90) -> tuple[Foundation, list[Any]]:
     """A foundation whose trials have given merits, and the list of trials made."""
-    prepared = prepare(load_table(table("regression"), "y"), seed=0, folds=2, metric=None, weighting=None, encoding="plain")
+    prepared = prepare(load_table(table("regression", rows), "y"), seed=0, folds=2, metric=None, weighting=None, encoding="plain")
     settings = Settings(epochs=4, folds=2)
     tried: list[Any] = []
 
@@ -63,6 +64,17 @@ def test_the_encoding_is_chosen_for_the_chosen_network(tmp_path: Path, monkeypat
     prepared, settings = made.choose(silent)
     assert (settings.hidden, prepared.encoding) == (SMALL, "piecewise")
     assert [e for _, e in tried].count("piecewise") == 1
+
+
+@pytest.mark.parametrize(("rows", "merits", "chosen"), [
+    (4200, (1.0, 0.9, 0.8), "fine"), (4200, (1.0, 0.9, 0.89), "piecewise"), (4200, (1.0, 1.1, 0.5), "plain"),
+    (900, (1.0, 0.9, 0.8), "piecewise")])
+def test_many_bins_need_many_rows_and_have_to_be_worth_it(rows: int, merits: tuple[float, ...], chosen: str, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {(SMALL, e): m for e, m in zip(ENCODINGS, merits, strict=True)}
+    made, tried = foundation(tmp_path / "run", "1h", monkeypatch, given, Asked(SMALL, 4, 2, "auto"), rows)
+    assert made.choose(silent)[0].encoding == chosen
+    assert len(tried) == (2 if rows < 1000 or merits[1] > merits[0] else 3)
 
 
 def test_a_choice_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from wellfit.data.values import natural_key
 LIMIT = 1e100  # keeps sums and squares of absurd values finite
 CLIP = 1e4
 SMALLEST_BIN_SCALE = 0.1
+COARSE = 8  # bins of a column that has too few different values for the number asked for
 
 
 def smooth_clip(x: np.ndarray) -> np.ndarray:
@@ -50,7 +51,7 @@ class Numbers:
     Robust scaling follows RealMLP: z = smooth_clip((x - median) / IQR), with half the range where the inter-quartile
     range is zero. Bins follow Gorishniy et al. 2022, "On Embeddings for Numerical Features": between quantiles b_t of
     the fitted rows, clip((x - b_{t-1}) / (b_t - b_{t-1}), 0, 1), here centred, divided by max(deviation, 0.1) and
-    smoothly clipped.
+    smoothly clipped. A column needs more different values than bins; with fewer it gets 8 bins, or none.
 
     Attributes:
         fill: median per column, taken where a cell is missing.
@@ -96,15 +97,19 @@ class Numbers:
         return encoder
 
     def _fit_bins(self, filled: np.ndarray, ordered: np.ndarray, known: np.ndarray, n_bins: int) -> None:
-        edges = np.stack([_quantiles(ordered, known, share) for share in np.linspace(0, 1, n_bins + 1)])
-        width = np.diff(edges, axis=0)
-        real = width > 1e-9 * (edges[-1] - edges[0])
         in_range = np.arange(1, len(ordered))[:, None] < known
         distinct = ((np.diff(ordered, axis=0) > 0) & in_range).sum(axis=0) + 1
-        real &= (distinct > n_bins) & (real.sum(axis=0) >= 2)
-        column, number = np.nonzero(real.T)
-        self.bin_column = column.tolist()
-        self.bin_lower, self.bin_width = edges[number, column].tolist(), width[number, column].tolist()
+        of_column = np.where(distinct > n_bins, n_bins, np.where(distinct > COARSE, min(COARSE, n_bins), 0))
+        found: list[tuple[int, float, float]] = []
+        for count in set(of_column.tolist()) - {0}:
+            edges = np.stack([_quantiles(ordered, known, share) for share in np.linspace(0, 1, count + 1)])
+            width = np.diff(edges, axis=0)
+            real = (width > 1e-9 * (edges[-1] - edges[0])) & (of_column == count)
+            real &= real.sum(axis=0) >= 2
+            column, number = np.nonzero(real.T)
+            found += zip(column.tolist(), edges[number, column].tolist(), width[number, column].tolist(), strict=True)
+        found.sort()
+        self.bin_column, self.bin_lower, self.bin_width = ([row[i] for row in found] for i in range(3))  # type: ignore[assignment]
         raw = self._bins(filled)
         self.bin_mean = raw.mean(axis=0).tolist()
         self.bin_scale = (1.0 / np.maximum(raw.std(axis=0), SMALLEST_BIN_SCALE)).tolist()

@@ -21,7 +21,8 @@ from wellfit.data.read import with_plain_names
 from wellfit.data.table import Table, missing_columns_error
 
 FORMAT = 1
-ENCODINGS = ("plain", "piecewise")
+BINS: dict[str, int | None] = {"plain": None, "piecewise": 8, "fine": 48}
+ENCODINGS = tuple(BINS)
 SCALINGS = ("robust", "standard")
 CHUNK_CELLS = 1 << 24
 
@@ -31,9 +32,9 @@ class Preprocessor:
     """Fitted on some rows of a table; maps any frame with the same columns to numbers.
 
     Numeric columns: median where missing plus an output that says so, robust scaling and a smooth clip to ±3, see
-    ``encode.Numbers``; with ``encoding="piecewise"`` also piecewise-linear bins. Categories: one output each, see
-    ``encode.Categories``. Flags: ±1. Dates: running days, and month, weekday and hour on a circle. Outputs that are
-    constant on the fitted rows are left out.
+    ``encode.Numbers``; with ``encoding="piecewise"`` also 8 piecewise-linear bins, with ``"fine"`` 48. Categories: one
+    output each, see ``encode.Categories``. Flags: ±1. Dates: running days, and month, weekday and hour on a circle.
+    Outputs that are constant on the fitted rows are left out.
 
     Attributes:
         names: the name of every output column, length D.
@@ -54,12 +55,16 @@ class Preprocessor:
 
     @classmethod
     def fit(cls, table: Table, rows: np.ndarray | Sequence[int], *, encoding: str = "plain", scaling: str = "robust",
-            max_categories: int = 32, n_bins: int = 8) -> Preprocessor:
-        """Learn medians, scales, categories and bins from ``rows`` of the table, normally the training rows."""
+            max_categories: int = 32, n_bins: int | None = None) -> Preprocessor:
+        """Learn medians, scales, categories and bins from ``rows`` of the table, normally the training rows.
+
+        ``n_bins`` is another number of bins than the encoding's own.
+        """
         for what, value, known in (("encoding", encoding, ENCODINGS), ("scaling", scaling, SCALINGS)):
             if value not in known:
                 raise WellfitError(f"This {what} is not known.", received=value, expected=" or ".join(known))
-        for what, count, least in (("max_categories", max_categories, 1), ("n_bins", n_bins, 2)):
+        bins = None if encoding == "plain" else n_bins or BINS[encoding]
+        for what, count, least in (("max_categories", max_categories, 1), ("n_bins", 2 if n_bins is None else n_bins, 2)):
             if count < least:
                 raise WellfitError(f"{what} is too small.", received=count, expected=f"at least {least}")
         rows = np.asarray(rows)
@@ -68,7 +73,7 @@ class Preprocessor:
         columns = table.features
         cells, _ = _read_cells(table.frame.iloc[rows], columns)
         numbers = Numbers.fit(_matrix(cells, columns), scaling=scaling,
-                              n_bins=n_bins if encoding == "piecewise" else None)
+                              n_bins=bins)
         encoders: dict[str, Categories | Flag | Calendar] = {}
         for column in columns:
             values = cells[column.name]
@@ -78,7 +83,7 @@ class Preprocessor:
                 encoders[column.name] = Flag.fit(values)
             elif column.kind == "date":
                 encoders[column.name] = Calendar.fit(values)
-        settings = {"encoding": encoding, "scaling": scaling, "max_categories": max_categories, "n_bins": n_bins}
+        settings = {"encoding": encoding, "scaling": scaling, "max_categories": max_categories, "n_bins": bins}
         whole = cls._assemble(columns, settings, numbers, encoders, None)
         encoded = whole._encode(cells, len(rows))
         keep = np.flatnonzero(encoded.max(axis=0) > encoded.min(axis=0)) if encoded.size else np.empty(0, dtype=int)

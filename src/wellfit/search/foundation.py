@@ -2,7 +2,8 @@
 
 The choice is the network's, not the regularization's: everything that is compared later stands on it, the unregularized
 network too. It is made by cross-validation of two plain configurations on the development rows, within a small share of the
-budget, and kept, so that a resumed run stands on the same ground.
+budget, and kept, so that a resumed run stands on the same ground. Many bins are
+for many rows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
+from wellfit.data.preprocess import BINS
 from wellfit.population.pool import Pool
 from wellfit.population.problem import Member
 from wellfit.population.tiers import AnyProblem, make_stack, tier_of
@@ -29,7 +31,8 @@ from wellfit.search.subject import Prepared
 from wellfit.search.trainer import Trainer
 
 NETWORKS = ((64, 64), (128, 128, 128), (256, 256, 256))
-WIDEST_PIECEWISE = 400
+WIDEST = 400         # inputs that bins may make
+ROWS_OF_A_BIN = 50   # at least, before fine bins are tried
 SHARE = 0.12        # of a time budget, for trying
 _PROBE_STEPS = 16   # of an epoch, to measure what one costs
 _COMPARED = 32      # configurations of the first comparison, roughly, which settings are made to fit
@@ -45,7 +48,7 @@ class Asked:
     hidden: tuple[int, ...] | None
     epochs: int | None
     folds: int | None
-    encoding: str  # plain, piecewise or auto
+    encoding: str  # of wellfit.data.preprocess.ENCODINGS, or auto
 
 
 class Foundation:
@@ -113,14 +116,25 @@ class Foundation:
 
     def _encoding(self, settings: Settings, merits: dict[tuple[tuple[int, ...], str], float],
                   tell: Callable[[str], None]) -> str:
-        plain, other = self._in(settings, "plain"), self._in(settings, "piecewise")
-        if not plain.inputs.shape[1] < other.inputs.shape[1] <= WIDEST_PIECEWISE or not self._affords(settings):
-            return "plain"
-        tell("choosing how numbers enter the network")
-        for candidate in (plain, other):
-            if (settings.hidden, candidate.encoding) not in merits:
-                merits[settings.hidden, candidate.encoding] = self._merit(candidate, settings)
-        return min(("plain", "piecewise"), key=lambda e: merits[settings.hidden, e])
+        """Bins where they help, and many where they help clearly more and there are the rows for them."""
+        known = {e: m for (h, e), m in merits.items() if h == settings.hidden}
+
+        def merit(name: str) -> float:
+            if name not in known:
+                known[name] = merits[settings.hidden, name] = self._merit(self._in(settings, name), settings)
+            return known[name]
+
+        enough = len(self.prepared.split.train) >= ROWS_OF_A_BIN * (BINS["fine"] or 0)
+        best = "plain"
+        for finer, worth in (("piecewise", 0.0), ("fine", _WORTH))[:2 if enough else 1]:
+            width = self._in(settings, finer).inputs.shape[1]
+            if not self._in(settings, best).inputs.shape[1] < width <= WIDEST or not self._affords(settings):
+                break
+            tell("choosing how numbers enter the network")
+            if merit(finer) >= merit(best) - worth * abs(merit(best)):
+                break
+            best = finer
+        return best
 
     # ---- trying
 

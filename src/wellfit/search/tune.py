@@ -14,6 +14,7 @@ import torch
 from wellfit.core.errors import WellfitError, nearest
 from wellfit.core.registry import lookup
 from wellfit.data import save_split
+from wellfit.data.preprocess import ENCODINGS
 from wellfit.population.native.library import why_not
 from wellfit.population.network import ACTIVATIONS
 from wellfit.population.pool import Pool, usable_cores
@@ -29,7 +30,7 @@ from wellfit.search.stages import execute
 from wellfit.search.subject import Prepared
 from wellfit.search.task import Task, is_reference
 
-_ENCODINGS = ("auto", "plain", "piecewise")
+_ENCODINGS = ("auto", *ENCODINGS)
 
 
 def tune(data: Any = None, target: str | None = None, *, budget: str | float = "3m", out: str | os.PathLike[str] | None = None,
