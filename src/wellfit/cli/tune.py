@@ -200,18 +200,14 @@ def check_data(data: str | None, target: str | None, command: str = "tune") -> N
     if data is None:
         raise WellfitError(f"{command} needs data.", expected="a table, a folder of images or sounds, or package.module:task",
                            action=example)
-    if target is None and _is_table(data):
+    if target is None:
         from wellfit.data import read_frame
+        from wellfit.search.opening import kind_of
 
+        if kind_of(data) != "table":
+            return
         columns = [str(c) for c in read_frame(data).columns]
         shown = ", ".join(columns[:12]) + (f" and {len(columns) - 12} more" if len(columns) > 12 else "")
         raise WellfitError(f"{command} needs to know which column to predict.", received=f"{data} with the columns {shown}",
                            expected="--target COL",
                            action=f"wellfit {command} {quoted_path(data)} --target {quoted_path(columns[-1])}")
-
-
-def _is_table(data: str) -> bool:
-    from wellfit.search.media import is_media
-    from wellfit.search.task import is_reference
-
-    return not is_media(Path(data)) and (Path(data).exists() or not is_reference(data))

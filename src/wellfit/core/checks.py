@@ -34,8 +34,8 @@ def check_length(plan: Plan) -> None:
         raise WellfitError(f"A schedule ({', '.join(needs)}) needs the length of the run.",
                            received=f"epochs={plan.epochs}, steps_per_epoch={plan.steps_per_epoch}",
                            expected="recipe.compile(model, epochs=..., steps_per_epoch=len(loader))")
-    if "swa" in plan.recipe and plan.epochs is None:
-        raise WellfitError("SWA starts at a share of the run, whose length is not known.",
+    if plan.epochs is None and (late := [type(p).__name__ for p in plan.recipe if getattr(p, "cadence", "") == "epoch"]):
+        raise WellfitError(f"{late[0]} starts at a share of the run, whose length is not known.",
                            expected="recipe.compile(model, epochs=...)")
     if plan.epochs is None and (cyclic := [type(p).__name__ for p in plan.recipe if "snapshot" in phases_of(p)]):
         raise WellfitError(f"{cyclic[0]} divides the run into cycles, and its length is not known.",

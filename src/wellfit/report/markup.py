@@ -18,6 +18,15 @@ def esc(value: object) -> str:
     return html.escape("" if value is None else str(value), quote=True)
 
 
+def prose(text: object) -> str:
+    """Text made safe, with what stands between backticks as code.
+
+    >>> prose("`a < b` holds")
+    '<code>a &lt; b</code> holds'
+    """
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", esc(text))
+
+
 def tag(name: str, *content: str, **attributes: object) -> str:
     """An element around already safe content.
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wellfit.core.errors import WellfitError
 from wellfit.data import load_table
@@ -27,14 +27,19 @@ _OF_TABLES: dict[str, Any] = {"target": None, "task": None, "time": None, "drop"
                               "engine": "auto"}
 
 
+def kind_of(data: Any) -> Literal["task", "media", "table"]:
+    """What the data are: a task (or package.module:task), a folder or file of images or sounds, or a table."""
+    if isinstance(data, Task) or (is_reference(data) and not Path(data).exists()):
+        return "task"
+    return "media" if isinstance(data, str | os.PathLike) and is_media(Path(data)) else "table"
+
+
 def opened(asked: dict[str, Any]) -> tuple[Prepared, Settings]:
     """Read the data. The arguments are those of :func:`wellfit.tune`."""
-    data = asked["data"]
-    if isinstance(data, Task):
-        return _task(data, asked)
-    if is_reference(data) and not Path(data).exists():
-        return _task(load_task(data), asked)
-    if isinstance(data, str | os.PathLike) and is_media(Path(data)):
+    data, kind = asked["data"], kind_of(asked["data"])
+    if kind == "task":
+        return _task(data if isinstance(data, Task) else load_task(data), asked)
+    if kind == "media":
         task, known = media_task(Path(data), test=asked["test"], group=asked["group"], weighting=asked["class_weights"])
         return _task(task, {**asked, "test": None, "group": None, "class_weights": None}, **known)
     return _table(asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wellfit.report.artefacts import as_map, as_number, as_text
 from wellfit.report.diagnosis.artefacts import Diagnosis, Measurement, percent
-from wellfit.report.markup import esc, p, tag
+from wellfit.report.markup import esc, p, prose, tag
 
 BARS = 5
 """Causes shown with their probability at most."""
@@ -51,14 +51,14 @@ def deciding(found: Measurement | None) -> str:
     if found is None:
         return ""
     if found.value is None:
-        return p(esc(found.words), class_="finding")
+        return p(prose(found.words), class_="finding")
     value, _, unit = found.shown.partition("\u00a0")
     below = f"95% interval {found.span}" if found.span else "no interval"
     number = tag("div", tag("dt", esc(f"What decided: {found.title}")),
                  tag("dd", tag("span", esc(value), class_="value"), tag("span", " " + esc(unit), class_="unit") if unit else "",
                      span_svg(found.value, found.ends), tag("span", esc(below), class_="below")),
                  class_=f"decided {found.level}".strip())
-    words = tag("div", p(esc(found.words), class_="finding"), class_="said") if found.words else ""
+    words = tag("div", p(prose(found.words), class_="finding"), class_="said") if found.words else ""
     return tag("div", tag("dl", number, class_="numbers one"), words, class_="deciding")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wellfit.report.artefacts import as_list, as_map, as_number, as_text
 from wellfit.report.diagnosis.artefacts import LEVELS, Diagnosis, percent
 from wellfit.report.diagnosis.headline import cause_words, span_svg
-from wellfit.report.markup import Section, bullets, esc, p, tag
+from wellfit.report.markup import Section, bullets, esc, p, prose, tag
 from wellfit.report.tables import table
 
 
@@ -24,7 +24,7 @@ def measurements(diagnosis: Diagnosis) -> Section | None:
         span = tag("small", esc(m.span)) if m.span else ""
         name = esc(m.title) + (" " + tag("small", "what decided") if m.decided else "")
         rows.append([name, level_word(m.level), esc(m.shown) + (" " + span if span else ""), span_svg(m.value, m.ends),
-                     esc(m.words)])
+                     prose(m.words)])
     lead = p("Every measurement with its 95% interval, in its own scale; the dashed line in each small picture is zero.",
              class_="lead")
     marked = [i for i, m in enumerate(found) if m.decided]

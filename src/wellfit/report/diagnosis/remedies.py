@@ -9,7 +9,7 @@ from wellfit.report.artefacts import as_interval, as_list, as_map, as_number, as
 from wellfit.report.charts.common import BEST, SINGLE, figure, legend
 from wellfit.report.charts.intervals import Row, interval_chart
 from wellfit.report.diagnosis.artefacts import Diagnosis
-from wellfit.report.markup import Section, bullets, esc, p, tag
+from wellfit.report.markup import Section, bullets, esc, p, prose, tag
 from wellfit.report.numbers import DASH, signed
 from wellfit.report.recipes import part_words, parts, python_snippet, setting_words
 from wellfit.report.sections.take import code
@@ -30,7 +30,7 @@ def remedies(diagnosis: Diagnosis) -> Section | None:
         blocks += [p(lead, class_="lead" if not blocks[0] else None), chart(rows) or listing(rows), recipe(rows)]
     steps = [as_text(step) for step in as_list(diagnosis.content.get("advice")) if as_text(step)]
     if steps:
-        blocks.insert(1, bullets(map(esc, steps), class_="notes"))
+        blocks.insert(1, bullets(map(prose, steps), class_="notes"))
     content = "".join(blocks)
     return Section("remedies", "What would help", content, "What helps") if content else None
 
@@ -130,7 +130,7 @@ def listing(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         gain = Gained.read(row)
         evidence = as_text(row.get("evidence"))
-        why = esc(as_text(row.get("why"))) + (" " + tag("small", esc(evidence)) if evidence else "")
+        why = prose(as_text(row.get("why"))) + (" " + tag("small", esc(evidence)) if evidence else "")
         cells.append([esc(label(row)), esc(settings_words(row)), esc(gain.shown + (f" ({gain.span})" if gain.span else "")),
                       esc(gain.how if gain.value is not None else ""), why])
     return table(["prescription", "start with", "gain", "how known", "why"], cells, safe=range(5), wide=[4],
