@@ -287,11 +287,12 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def beside_paper(found: dict[str, Any]) -> dict[str, float | None]:
-    """Gains in points, ours and the cocktail paper's."""
+    """Gains in points: ours, that of whichever method is best on the test rows themselves, and the cocktail paper's."""
     plain, best, ensemble = (found["methods"][m] for m in ("unregularized", "tuned", "ensemble"))
     return {"unregularized": 100 * plain["test"], "tuned": 100 * best["test"], "gain": 100 * (best["test"] - plain["test"]),
             "gain_over_seeds": 100 * best.get("gain_over_seeds", math.nan),
             "ensemble_gain": 100 * (ensemble["test"] - plain["test"]),
+            "best_gain": 100 * (max(m["test"] for m in found["methods"].values()) - plain["test"]),
             "paper_plain": found["paper"].get("MLP"), "paper_cocktail": found["paper"].get("cocktail")}
 
 
@@ -368,12 +369,15 @@ def print_cocktail(found: dict[str, dict[str, Any]]) -> None:
         if known:
             paper[name] = c["paper_cocktail"] - c["paper_plain"]
         rows.append([name, f"{c['unregularized']:.1f}", f"{c['tuned']:.1f}", f"{c['gain']:+.1f}",
-                     f"{c['gain_over_seeds']:+.1f}", f"{c['ensemble_gain']:+.1f}",
+                     f"{c['gain_over_seeds']:+.1f}", f"{c['ensemble_gain']:+.1f}", f"{c['best_gain']:+.1f}",
                      *((f"{c['paper_plain']:.1f}", f"{c['paper_cocktail']:.1f}", f"{paper[name]:+.1f}") if known else "---")])
-    gains = [mean([c[k] for c in found.values()]) for k in ("gain", "gain_over_seeds", "ensemble_gain")]
+    gains = [mean([c[k] for c in found.values()]) for k in ("gain", "gain_over_seeds", "ensemble_gain", "best_gain")]
     rows.append(["mean", "", "", *(f"{g:+.2f}" for g in gains), "", "", f"{mean(list(paper.values())):+.2f}"])
-    print(table(["", "unregularized", "tuned", "gain", "gain, mean of seeds", "gain of ensemble", "paper: plain", "cocktail",
-                 "gain"], rows))
+    print(table(["", "unregularized", "tuned", "gain", "gain, mean of seeds", "gain of ensemble", "best of all methods",
+                 "paper: plain", "cocktail", "gain"], rows))
+    theirs = [c["paper_cocktail"] - c["unregularized"] for c in found.values() if c["paper_cocktail"] is not None]
+    print("\nbest of all methods: whichever is best on the test rows themselves, which nobody may choose by. The paper's cocktails "
+          f"are {mean(theirs):+.2f} points above the unregularized networks here, in the mean (on other splits).")
 
 
 def main() -> int:

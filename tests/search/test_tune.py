@@ -198,6 +198,13 @@ def test_a_work_budget_and_a_seed_repeat_a_run(task: str, tune: Callable[..., An
     assert other.summary["unregularized"] != first.summary["unregularized"]
 
 
+def test_the_run_says_what_ground_it_stands_on(tune: Callable[..., Any], tmp_path: Path) -> None:
+    result = tune(table("regression"), out=tmp_path / "run", budget="4c", encoding="auto")
+    run = json.loads((result.path / "run.json").read_text())
+    assert set(run["tried"]) == {"12-12 plain", "12-12 piecewise"}
+    assert run["encoding"] == min(run["tried"], key=run["tried"].get).split()[1]
+
+
 def test_the_number_of_processes_makes_no_difference(tune: Callable[..., Any], tmp_path: Path) -> None:
     frame = table("binary")
     one, two = (tune(frame, out=tmp_path / str(n), workers=n, budget="22c", regularizers=("dropout", "batch_norm", "swa"))

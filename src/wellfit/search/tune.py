@@ -151,12 +151,14 @@ def _record(run: RunDirectory, asked: dict[str, Any], prepared: Prepared, settin
     kept = {k: _kept_source(v) if k in ("data", "test") else v for k, v in asked.items()}
     split, data = prepared.split, prepared.describe()
     first = run.read_json("run.json") if (run.path / "run.json").is_file() else {}
+    ground = run.load_job("foundation")
     save_split(run.file("split.npz"), split)
     run.write_json("run.json", {
         "format": FORMAT, "command": first.get("command", command_line()), "created": first.get("created", now()),
         "versions": environment(), "seed": asked["seed"],
         "budget": asked["budget"], "arguments": kept, "settings": settings.to_mapping(), "data": data,
         "metric": prepared.metric, "class_weights": prepared.weighting, "encoding": data.get("encoding"),
+        "tried": ground[0].get("merits", {}) if ground else {},  # networks and encodings: cross-validated loss, lower is better
         "split": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "device": prepared.device, "engine": {**prepared.engines(), "workers": pool.workers}})
 
