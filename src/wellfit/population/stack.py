@@ -256,8 +256,8 @@ class Stack(ABC):
     def final_weights(self, member: int) -> dict[str, np.ndarray]:
         """Parameters and batch-norm statistics of a returned network, by the names of its module."""
         weights, statistics = self._returned()
-        out = {n: v[member].numpy().copy() for n, v in weights.views.items()}
-        return out | {_statistic_name(n): v[member].numpy().copy() for n, v in statistics.views.items()}
+        out = {n: v[member].cpu().numpy().copy() for n, v in weights.views.items()}
+        return out | {_statistic_name(n): v[member].cpu().numpy().copy() for n, v in statistics.views.items()}
 
     def _returned(self) -> tuple[Flat, Flat]:
         if self._final is None:
