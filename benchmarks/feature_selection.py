@@ -60,12 +60,14 @@ def measured(source: Any, target: str, group: str | None, seed: int, epochs: int
     from wellfit.search.configuration import Configuration
     from wellfit.search.foundation import trainer_for
     from wellfit.search.opening import opened
+    from wellfit.search.prepare import PreparedTable
     from wellfit.search.rundir import RunDirectory
 
     prepared, settings = opened({"data": source, "target": target, "seed": seed, "task": None, "metric": None,
                                  "class_weights": None, "group": group, "time": None, "test": None, "drop": [],
                                  "hidden": (128, 128, 128), "activation": None, "epochs": epochs, "batch_size": None, "folds": 3,
                                  "encoding": "plain", "engine": "auto"})
+    assert isinstance(prepared, PreparedTable)
     split = prepared.split
     out: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, Pool(1) as pool:

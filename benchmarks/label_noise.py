@@ -164,15 +164,15 @@ def show(results: dict[str, dict[str, Any]]) -> list[str]:
                       average(rows, "cleanlab_rate")])
     print(table(["set", "true", "estimate", "interval", "covers", "answer", "disagreement", "joint", "cleanlab"], lines))
     every = [(r, v) for (_, r), rows in cells.items() for v in rows]
-    for rate in sorted({r for r, _ in every}):
-        mine = [v["answer"] for r, v in every if r == rate]
-        print(f"{rate}% flipped: called noisy {mine.count('noisy')}, clean {mine.count('clean')}, unclear {mine.count('unclear')} "
-              f"of {len(mine)}")
+    for percent in sorted({r for r, _ in every}):
+        mine = [v["answer"] for r, v in every if r == percent]
+        print(f"{percent}% flipped: called noisy {mine.count('noisy')}, clean {mine.count('clean')}, unclear "
+              f"{mine.count('unclear')} of {len(mine)}")
     missed = []
     print()
     for name in ("phoneme", "mnist"):
-        rows = cells.get((name, 10))
-        reached = None if not rows else mean([v["auroc"] for v in rows]) >= 0.95
+        rows = cells.get((name, 10), [])
+        reached = mean([v["auroc"] for v in rows]) >= 0.95 if rows else None
         line = f"AUROC at least 0.95 for 10% flipped labels of {name}: {average(rows, 'auroc') if rows else ''}"
         print(verdict(reached, line))
         if reached is False:

@@ -136,8 +136,8 @@ def divided(name: str, folder: Path | None, seed: int) -> Parts:
     rng = np.random.default_rng([seed, 51])
     if found.group is not None:
         units = rng.permutation(frame[found.group].unique())
-        hidden = frame[found.group].isin(units[: round(len(units) * found.hidden / len(frame))])
-        return Parts(_fresh(frame[~hidden]), frame.iloc[:0], _fresh(frame[hidden]))
+        kept = frame[found.group].isin(units[: round(len(units) * found.hidden / len(frame))])
+        return Parts(_fresh(frame[~kept]), frame.iloc[:0], _fresh(frame[kept]))
     order = rng.permutation(len(frame)) if found.regression else _spread(frame[TARGET].to_numpy(), rng)
     hidden, visible = order[: found.hidden], order[found.hidden: found.hidden + found.visible]
     reserve = order[found.hidden + found.visible:][: found.reserve]

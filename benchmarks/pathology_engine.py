@@ -86,8 +86,8 @@ class Rows:
 
     def below(self, other: Rows) -> tuple[float, float]:
         """The same for merits on different rows."""
-        errors = [r.spread(r.values.mean(0)) / (2 * max(r.merit, 1e-9) if self.regression else 1.0) for r in (self, other)]
-        return other.merit - self.merit, float(np.hypot(*errors))
+        mine, theirs = (r.spread(r.values.mean(0)) / (2 * max(r.merit, 1e-9) if self.regression else 1.0) for r in (self, other))
+        return other.merit - self.merit, float(np.hypot(mine, theirs))
 
 
 def settings_for(set_up: SetUp, rows: int, columns: int) -> Settings:

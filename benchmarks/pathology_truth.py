@@ -154,7 +154,7 @@ class Truth:
         learned, seen = (rows.iloc[o].reset_index(drop=True) for o in (order[:cut], order[cut:]))
         units = case.units
         scored = {part: self.engine.judged(learned, judged, {"given": case.given.set_up},
-                                           clusters=None if units is None else judged[units].to_numpy())["given"]
+                                           clusters=None if units is None else judged[units].tolist())["given"]
                   for part, judged in (("seen", seen), ("fresh", hidden))}
         gain, error = scored["seen"].below(scored["fresh"])
         least = margin(scored["fresh"])

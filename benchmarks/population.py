@@ -44,6 +44,7 @@ from wellfit.population.native import library
 from wellfit.population.network import NetworkSpec
 from wellfit.population.pool import Pool
 from wellfit.population.problem import Fold, Member, Objective, Problem
+from wellfit.population.stack import Stack
 from wellfit.population.tiers import TIERS, make_stack
 from wellfit.population.train import plan_stacks, stack_size
 
@@ -446,6 +447,7 @@ def with_validation(case: Case) -> Problem:
 
 def train_natively(problem: Problem, everyone: Sequence[Member], threads: int) -> None:
     stack = make_stack(problem, everyone, tier="native", threads=threads)
+    assert isinstance(stack, Stack)
     while not stack.done:
         stack.run_epoch()
     stack.final()

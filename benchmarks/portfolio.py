@@ -48,7 +48,8 @@ def candidates(runs: Path, each: int) -> list[dict[str, Any]]:
     from wellfit.search.space import Space
 
     space = Space(TABLE)
-    out = [{"from": None, "point": [rate, {n: dict(v) for n, v in parts.items()}]} for rate, parts in TABLE.combinations]
+    out: list[dict[str, Any]] = [{"from": None, "point": [rate, {n: dict(v) for n, v in parts.items()}]}
+                                 for rate, parts in TABLE.combinations]
     for run in sorted(p for p in runs.iterdir() if (p / "summary.json").is_file()):
         sign = -1 if read_json(run / "summary.json")["higher_is_better"] else 1
         trials = [json.loads(text) for text in (run / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -127,14 +128,14 @@ def grown(regret: np.ndarray, allowed: Sequence[int], size: int) -> list[int]:
 def left_out(names: Sequence[str], origins: Sequence[str | None], merits: np.ndarray, size: int) -> dict[str, dict[str, Any]]:
     """For every table the portfolio of the others, and its regret here beside today's and a random one's."""
     rng = np.random.default_rng(0)
-    everyone = np.arange(len(origins))
+    everyone = list(range(len(origins)))
     today = [c for c in everyone if origins[c] is None]
     out = {}
     for t, name in enumerate(names):
         foreign = [c for c in everyone if origins[c] != name]
         others = np.array([i for i in range(len(names)) if i != t])
         chosen = grown(regrets(merits[others], np.array(foreign)), foreign, size)
-        here = regrets(merits[t:t + 1], everyone)[0]
+        here = regrets(merits[t:t + 1], np.array(everyone))[0]
         drawn = [here[rng.choice([c for c in foreign if origins[c] is not None], size, replace=False)].min() for _ in range(200)]
         out[name] = {"chosen": chosen, "learned": float(here[chosen].min()), "today": float(here[today].min()),
                      "random": float(np.mean(drawn)), "own": float(here[[c for c in everyone if origins[c] == name]].min(

@@ -37,6 +37,8 @@ from typing import Any
 import optuna
 import torch
 from common import RESULTS, closed, cores, environment, mean, numbers, read_json, shown, spread, table, verdict, words, write_json
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from tables import Entry, entries
 from tutorial import OutOfTime, data_of, objective, outputs_of, seed_everything, train, training_of
 
@@ -81,7 +83,7 @@ def in_processes(function: Callable[..., Any], count: int, *arguments: Any) -> l
         waiting = list(answers)
         while waiting:
             for ready in wait(waiting):
-                done, answers[ready] = ready.recv()  # type: ignore[union-attr, index]
+                done, answers[ready] = ready.recv()  # type: ignore[union-attr, index, call-arg]
                 if not done:
                     raise RuntimeError(f"a process of this benchmark failed:\n{answers[ready]}")  # type: ignore[index]
                 waiting.remove(ready)
@@ -129,7 +131,7 @@ def _storage(journal: Path | None) -> Any:
     """In memory, or a journal that processes share."""
     if journal is None:
         return None
-    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    return JournalStorage(JournalFileBackend(str(journal)))
 
 
 def described(trial: Any, began: float, seconds: float) -> dict[str, Any]:

@@ -68,8 +68,9 @@ def data_of(entry: Entry, run: Path) -> Data:
         raise SystemExit(f"{run} has networks with {settings['activation']}: the loop here is written with relu")
     preprocessor = Preprocessor.from_dict(read_json(run / "best" / "preprocess.json")["features"])
     classes = len(loaded.classes or ())
-    parts = (torch.from_numpy(rows) for rows in (split.train, split.validation, split.test))
-    return Data(torch.from_numpy(preprocessor.transform(loaded.frame)), torch.from_numpy(loaded.y.astype(np.int64)), *parts,
+    train, validation, test = (torch.from_numpy(rows) for rows in (split.train, split.validation, split.test))
+    return Data(torch.from_numpy(preprocessor.transform(loaded.frame)), torch.from_numpy(loaded.y.astype(np.int64)),
+                train, validation, test,
                 class_weights(loaded.y[split.development], classes, about["class_weights"]), torch.as_tensor(preprocessor.groups),
                 classes, tuple(settings["hidden"]), settings["epochs"], settings["batch_size"], about["metric"])
 
@@ -160,7 +161,7 @@ def penalty(matrices: Sequence[Tensor], data: Data, has: dict[str, Any], progres
 def train(data: Data, configuration: Configuration, rows: Tensor, epochs: int,
           look: Callable[[int, nn.Module], bool] = lambda epoch, model: True) -> nn.Module:
     """Train a configuration; after every epoch ``look`` sees the network to be judged and says whether to go on."""
-    has = {part.name: part for part in configuration.recipe}
+    has: dict[str, Any] = {part.name: part for part in configuration.recipe}
     batch = min(data.batch, len(rows))
     loader = DataLoader(TensorDataset(data.x[rows], data.y[rows]), batch_size=batch, shuffle=True, drop_last=True)
     model, rate = network(data, has), configuration.learning_rate
@@ -217,7 +218,7 @@ class OutOfTime(Exception):
 
 def objective(trial: optuna.Trial, data: Data, space: Space, deadline: float) -> float:
     configuration = space.suggest(trial)
-    has = {part.name: part for part in configuration.recipe}
+    has: dict[str, Any] = {part.name: part for part in configuration.recipe}
     stopping = has.get("early_stopping")
     x, y = data.x[data.validation], data.y[data.validation]
     found = {"score": 0.0, "loss": math.inf, "epoch": 0}
