@@ -31,8 +31,9 @@ from wellfit.search.subject import Prepared
 from wellfit.search.trainer import Trainer
 
 NETWORKS = ((64, 64), (128, 128, 128), (256, 256, 256))
-WIDEST = 400         # inputs that bins may make
-ROWS_OF_A_BIN = 50   # at least, before fine bins are tried
+WIDEST = 400        # inputs that bins may make
+MOST_CELLS = 10**8  # of all bins together: 400 MB
+ROWS_OF_A_BIN = 50  # at least, before fine bins are tried
 SHARE = 0.12        # of a time budget, for trying
 _PROBE_STEPS = 16   # of an epoch, to measure what one costs
 _COMPARED = 32      # configurations of the first comparison, roughly, which settings are made to fit
@@ -124,9 +125,13 @@ class Foundation:
                 known[name] = merits[settings.hidden, name] = self._merit(self._in(settings, name), settings)
             return known[name]
 
-        enough = len(self.prepared.split.train) >= ROWS_OF_A_BIN * (BINS["fine"] or 0)
+        table = self.prepared.table
+        numbers = sum(c.kind == "numeric" for c in table.features)
         best = "plain"
-        for finer, worth in (("piecewise", 0.0), ("fine", _WORTH))[:2 if enough else 1]:
+        for finer, least, worth in (("piecewise", 0, 0.0), ("fine", ROWS_OF_A_BIN, _WORTH)):
+            bins = BINS[finer] or 0
+            if len(self.prepared.split.train) < least * bins or len(table) * numbers * bins > MOST_CELLS:
+                break
             width = self._in(settings, finer).inputs.shape[1]
             if not self._in(settings, best).inputs.shape[1] < width <= WIDEST or not self._affords(settings):
                 break
