@@ -129,6 +129,7 @@ def provenance(run: Run, scores: Scores) -> Section:
                    ("device", _words(info.get("device"))), ("engine", _words(info.get("engine")))])
     origin = facts([("command", _words(info.get("command"))), ("created", _moment(info.get("created"))),
                     ("seed", as_text(info.get("seed"))), ("network", network_words(run.summary)),
+                    ("encoding of numbers", as_text(info.get("encoding"))),
                     ("class weights", as_text(run.summary.get("class_weights"))),
                     ("data", as_text(data.get("name"))), ("sha256", as_text(data.get("sha256")))])
     versions = [[name, as_text(v)] for name, v in as_map(info.get("versions")).items()]
