@@ -9,7 +9,7 @@ import pytest
 
 from wellfit.core.errors import WellfitError, WellfitWarning
 from wellfit.data import Preprocessor, load_table, read_frame
-from wellfit.data.encode import smooth_clip
+from wellfit.data.encode import bin_edges, smooth_clip
 
 N = 80
 
@@ -100,9 +100,13 @@ def test_piecewise_bins_by_hand():
     assert (far[2] == far[3]).all()
 
 
-def test_degenerate_bins_are_dropped():
-    preprocessor, _ = numeric(np.concatenate([np.zeros(50), np.arange(1.0, 21.0)]), encoding="piecewise", n_bins=8)
-    assert len(preprocessor.names) == 1 + 3
+def test_a_frequent_value_is_an_edge_and_leaves_the_bins_to_the_others():
+    x = np.concatenate([np.zeros(50), np.arange(1.0, 21.0)])
+    preprocessor, out = numeric(x, encoding="piecewise", n_bins=8)
+    assert len(preprocessor.names) == 1 + 8
+    assert len(np.unique(out[50:, 1:], axis=0)) == 20  # where quantiles of all rows would have three bins
+    assert np.unique(np.diff(bin_edges(np.sort(np.concatenate([x, np.full(40, 7.5)])), 8)) > 0).tolist() == [True]
+    assert 7.5 in bin_edges(np.sort(np.concatenate([x, np.full(40, 7.5)])), 8)
     assert numeric(np.arange(40.0) % 8, encoding="piecewise", n_bins=8)[0].names == ("x",)
 
 

@@ -44,6 +44,29 @@ def _indicators(x: np.ndarray, known: np.ndarray) -> list[int]:
     return list(patterns.values())
 
 
+def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Edges of at most so many bins for sorted values: quantiles, and every value that more than a bin's share of the rows have.
+
+    Empty where the values are too few: :data:`COARSE` bins need more different values than that.
+
+    >>> bin_edges(np.arange(17.0), 4).tolist()
+    [0.0, 4.0, 8.0, 12.0, 16.0]
+    >>> bin_edges(np.array([0.0] * 90 + list(range(1, 17))), 4).round(1).tolist()
+    [0.0, 1.0, 6.0, 11.0, 16.0]
+    """
+    different, counts = np.unique(values, return_counts=True)
+    bins = bins if len(different) > bins else min(COARSE, bins)
+    if len(different) <= bins:
+        return np.zeros(1)
+    frequent = different[counts > len(values) / bins]
+    others = values[~np.isin(values, frequent)] if len(frequent) else values
+    edges = np.quantile(others, np.linspace(0, 1, bins - len(frequent) + 1))
+    edges = np.unique(np.concatenate([edges, frequent]))
+    real = np.diff(edges) > 1e-9 * (edges[-1] - edges[0])
+    edges = edges[np.concatenate([[True], real])]
+    return edges if len(edges) > 2 else edges[:1]
+
+
 @dataclass
 class Numbers:
     """All numeric columns at once: fill, scale, say what was missing, and optionally piecewise-linear bins.
@@ -51,7 +74,9 @@ class Numbers:
     Robust scaling follows RealMLP: z = smooth_clip((x - median) / IQR), with half the range where the inter-quartile
     range is zero. Bins follow Gorishniy et al. 2022, "On Embeddings for Numerical Features": between quantiles b_t of
     the fitted rows, clip((x - b_{t-1}) / (b_t - b_{t-1}), 0, 1), here centred, divided by max(deviation, 0.1) and
-    smoothly clipped. A column needs more different values than bins; with fewer it gets 8 bins, or none.
+    smoothly clipped. A value that fills more than its share of the rows (the zeros of an amount) is an edge of its own and
+    leaves the quantiles to the others, which would all fall together on it otherwise. A column needs more different values
+    than bins; with fewer it gets 8 bins, or none.
 
     Attributes:
         fill: median per column, taken where a cell is missing.
@@ -97,19 +122,12 @@ class Numbers:
         return encoder
 
     def _fit_bins(self, filled: np.ndarray, ordered: np.ndarray, known: np.ndarray, n_bins: int) -> None:
-        in_range = np.arange(1, len(ordered))[:, None] < known
-        distinct = ((np.diff(ordered, axis=0) > 0) & in_range).sum(axis=0) + 1
-        of_column = np.where(distinct > n_bins, n_bins, np.where(distinct > COARSE, min(COARSE, n_bins), 0))
-        found: list[tuple[int, float, float]] = []
-        for count in set(of_column.tolist()) - {0}:
-            edges = np.stack([_quantiles(ordered, known, share) for share in np.linspace(0, 1, count + 1)])
-            width = np.diff(edges, axis=0)
-            real = (width > 1e-9 * (edges[-1] - edges[0])) & (of_column == count)
-            real &= real.sum(axis=0) >= 2
-            column, number = np.nonzero(real.T)
-            found += zip(column.tolist(), edges[number, column].tolist(), width[number, column].tolist(), strict=True)
-        found.sort()
-        self.bin_column, self.bin_lower, self.bin_width = ([row[i] for row in found] for i in range(3))  # type: ignore[assignment]
+        self.bin_column, self.bin_lower, self.bin_width = [], [], []
+        for column, count in enumerate(known.tolist()):
+            edges = bin_edges(ordered[:count, column], n_bins)
+            self.bin_column += [column] * (len(edges) - 1)
+            self.bin_lower += edges[:-1].tolist()
+            self.bin_width += np.diff(edges).tolist()
         raw = self._bins(filled)
         self.bin_mean = raw.mean(axis=0).tolist()
         self.bin_scale = (1.0 / np.maximum(raw.std(axis=0), SMALLEST_BIN_SCALE)).tolist()

@@ -33,13 +33,14 @@ from wellfit.search.trainer import Trainer
 NETWORKS = ((64, 64), (128, 128, 128), (256, 256, 256))
 WIDEST = 400        # inputs that bins may make
 MOST_CELLS = 10**8  # of all bins together: 400 MB
-ROWS_OF_A_BIN = 50  # at least, before fine bins are tried
+ROWS_OF_A_BIN = 10  # at least, before fine bins are tried
 SHARE = 0.12        # of a time budget, for trying
 _PROBE_STEPS = 16   # of an epoch, to measure what one costs
 _COMPARED = 32      # configurations of the first comparison, roughly, which settings are made to fit
 _LIGHT: dict[str, dict[str, float]] = {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 20.0}}
 _ENOUGH = 0.4       # of the epochs that the size of the data asks for: what a wider network has to be able to train
-_WORTH = 0.02       # relative improvement of the merit that a more expensive choice has to bring
+_WORTH = 0.02       # relative improvement of the merit that a more expensive network has to bring
+_WORTH_FINE = 0.01  # and fine bins
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Foundation:
         table = self.prepared.table
         numbers = sum(c.kind == "numeric" for c in table.features)
         best = "plain"
-        for finer, least, worth in (("piecewise", 0, 0.0), ("fine", ROWS_OF_A_BIN, _WORTH)):
+        for finer, least, worth in (("piecewise", 0, 0.0), ("fine", ROWS_OF_A_BIN, _WORTH_FINE)):
             bins = BINS[finer] or 0
             if len(self.prepared.split.train) < least * bins or len(table) * numbers * bins > MOST_CELLS:
                 break
