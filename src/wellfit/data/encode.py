@@ -47,7 +47,7 @@ def _indicators(x: np.ndarray, known: np.ndarray) -> list[int]:
 def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
     """Edges of at most so many bins for sorted values: quantiles, and every value that more than a bin's share of the rows have.
 
-    Empty where the values are too few: :data:`COARSE` bins need more different values than that.
+    A bin needs more than one different value: with fewer values than bins there are :data:`COARSE` bins, with fewer still none.
 
     >>> bin_edges(np.arange(17.0), 4).tolist()
     [0.0, 4.0, 8.0, 12.0, 16.0]
@@ -57,14 +57,14 @@ def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
     different, counts = np.unique(values, return_counts=True)
     bins = bins if len(different) > bins else min(COARSE, bins)
     if len(different) <= bins:
-        return np.zeros(1)
+        return np.empty(0)
     frequent = different[counts > len(values) / bins]
     others = values[~np.isin(values, frequent)] if len(frequent) else values
     edges = np.quantile(others, np.linspace(0, 1, bins - len(frequent) + 1))
     edges = np.unique(np.concatenate([edges, frequent]))
     real = np.diff(edges) > 1e-9 * (edges[-1] - edges[0])
     edges = edges[np.concatenate([[True], real])]
-    return edges if len(edges) > 2 else edges[:1]
+    return edges if len(edges) > 2 else edges[:0]
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Numbers:
         self.bin_column, self.bin_lower, self.bin_width = [], [], []
         for column, count in enumerate(known.tolist()):
             edges = bin_edges(ordered[:count, column], n_bins)
-            self.bin_column += [column] * (len(edges) - 1)
+            self.bin_column += [column] * len(edges[:-1])
             self.bin_lower += edges[:-1].tolist()
             self.bin_width += np.diff(edges).tolist()
         raw = self._bins(filled)

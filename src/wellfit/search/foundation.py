@@ -2,8 +2,7 @@
 
 The choice is the network's, not the regularization's: everything that is compared later stands on it, the unregularized
 network too. It is made by cross-validation of two plain configurations on the development rows, within a small share of the
-budget, and kept, so that a resumed run stands on the same ground. Many bins are
-for many rows.
+budget, and kept, so that a resumed run stands on the same ground.
 """
 
 from __future__ import annotations
@@ -119,12 +118,10 @@ class Foundation:
     def _encoding(self, settings: Settings, merits: dict[tuple[tuple[int, ...], str], float],
                   tell: Callable[[str], None]) -> str:
         """Bins where they help, and many where they help clearly more and there are the rows for them."""
-        known = {e: m for (h, e), m in merits.items() if h == settings.hidden}
-
         def merit(name: str) -> float:
-            if name not in known:
-                known[name] = merits[settings.hidden, name] = self._merit(self._in(settings, name), settings)
-            return known[name]
+            if (settings.hidden, name) not in merits:
+                merits[settings.hidden, name] = self._merit(self._in(settings, name), settings)
+            return merits[settings.hidden, name]
 
         table = self.prepared.table
         numbers = sum(c.kind == "numeric" for c in table.features)
