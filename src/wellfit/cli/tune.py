@@ -205,7 +205,7 @@ def check_data(data: str | None, target: str | None, command: str = "tune") -> N
         from wellfit.search.opening import kind_of
 
         if kind_of(data) != "table":
-            return
+            return  # which know their own targets
         columns = [str(c) for c in read_frame(data).columns]
         shown = ", ".join(columns[:12]) + (f" and {len(columns) - 12} more" if len(columns) > 12 else "")
         raise WellfitError(f"{command} needs to know which column to predict.", received=f"{data} with the columns {shown}",

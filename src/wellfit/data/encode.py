@@ -14,7 +14,7 @@ from wellfit.data.values import natural_key
 LIMIT = 1e100  # keeps sums and squares of absurd values finite
 CLIP = 1e4
 SMALLEST_BIN_SCALE = 0.1
-COARSE = 8  # bins of a column that has too few different values for the number asked for
+COARSE = 8  # bins, also of a column that has too few different values for more
 
 
 def smooth_clip(x: np.ndarray) -> np.ndarray:
@@ -99,8 +99,8 @@ class Numbers:
     bin_scale: list[float]
 
     @classmethod
-    def fit(cls, x: np.ndarray, *, scaling: str, n_bins: int | None) -> Numbers:
-        """Fit on float64 values of shape (rows, columns) with NaN where missing; ``n_bins`` None makes no bins."""
+    def fit(cls, x: np.ndarray, *, scaling: str, n_bins: int) -> Numbers:
+        """Fit on float64 values of shape (rows, columns) with NaN where missing; ``n_bins`` 0 makes no bins."""
         x = np.clip(x, -LIMIT, LIMIT)
         ordered = np.sort(x, axis=0)  # NaN last
         known = (~np.isnan(ordered)).sum(axis=0)
@@ -117,7 +117,7 @@ class Numbers:
         scale = np.divide(1.0, width, out=np.zeros_like(width), where=width > 1e-300)
         encoder = cls(median.tolist(), center.tolist(), scale.tolist(), scaling == "robust",
                       _indicators(x, known), [], [], [], [], [])
-        if n_bins is not None and x.shape[1]:
+        if n_bins and x.shape[1]:
             encoder._fit_bins(filled, ordered, known, n_bins)
         return encoder
 

@@ -15,13 +15,13 @@ import pandas as pd
 
 from wellfit.core.errors import WellfitError, WellfitWarning
 from wellfit.data.columns import Cells, Column, coerce
-from wellfit.data.encode import Calendar, Categories, Flag, Numbers, day_count
+from wellfit.data.encode import COARSE, Calendar, Categories, Flag, Numbers, day_count
 from wellfit.data.notes import plural, quoted
 from wellfit.data.read import with_plain_names
 from wellfit.data.table import Table, missing_columns_error
 
 FORMAT = 1
-BINS: dict[str, int | None] = {"plain": None, "piecewise": 8, "fine": 48}
+BINS = {"plain": 0, "piecewise": COARSE, "fine": 48}  # of a column of numbers
 ENCODINGS = tuple(BINS)
 SCALINGS = ("robust", "standard")
 CHUNK_CELLS = 1 << 24
@@ -63,7 +63,7 @@ class Preprocessor:
         for what, value, known in (("encoding", encoding, ENCODINGS), ("scaling", scaling, SCALINGS)):
             if value not in known:
                 raise WellfitError(f"This {what} is not known.", received=value, expected=" or ".join(known))
-        bins = None if encoding == "plain" else n_bins or BINS[encoding]
+        bins = 0 if encoding == "plain" else n_bins or BINS[encoding]
         for what, count, least in (("max_categories", max_categories, 1), ("n_bins", 2 if n_bins is None else n_bins, 2)):
             if count < least:
                 raise WellfitError(f"{what} is too small.", received=count, expected=f"at least {least}")

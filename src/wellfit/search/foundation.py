@@ -118,26 +118,27 @@ class Foundation:
     def _encoding(self, settings: Settings, merits: dict[tuple[tuple[int, ...], str], float],
                   tell: Callable[[str], None]) -> str:
         """Bins where they help, and many where they help clearly more and there are the rows for them."""
-        def merit(name: str) -> float:
-            if (settings.hidden, name) not in merits:
-                merits[settings.hidden, name] = self._merit(self._in(settings, name), settings)
-            return merits[settings.hidden, name]
+
+        def merit(prepared: PreparedTable) -> float:
+            if (settings.hidden, prepared.encoding) not in merits:
+                merits[settings.hidden, prepared.encoding] = self._merit(prepared, settings)
+            return merits[settings.hidden, prepared.encoding]
 
         table = self.prepared.table
         numbers = sum(c.kind == "numeric" for c in table.features)
-        best = "plain"
+        best = self._in(settings, "plain")
         for finer, least, worth in (("piecewise", 0, 0.0), ("fine", ROWS_OF_A_BIN, _WORTH_FINE)):
-            bins = BINS[finer] or 0
+            bins = BINS[finer]
             if len(self.prepared.split.train) < least * bins or len(table) * numbers * bins > MOST_CELLS:
                 break
-            width = self._in(settings, finer).inputs.shape[1]
-            if not self._in(settings, best).inputs.shape[1] < width <= WIDEST or not self._affords(settings):
+            candidate = self._in(settings, finer)
+            if not best.inputs.shape[1] < candidate.inputs.shape[1] <= WIDEST or not self._affords(settings):
                 break
             tell("choosing how numbers enter the network")
-            if merit(finer) >= merit(best) - worth * abs(merit(best)):
+            if merit(candidate) >= merit(best) - worth * abs(merit(best)):
                 break
-            best = finer
-        return best
+            best = candidate
+        return best.encoding
 
     # ---- trying
 
