@@ -45,7 +45,7 @@ from wellfit.population.network import NetworkSpec
 from wellfit.population.pool import Pool
 from wellfit.population.problem import Fold, Member, Objective, Problem
 from wellfit.population.stack import Stack
-from wellfit.population.tiers import TIERS, make_stack
+from wellfit.population.tiers import make_stack
 from wellfit.population.train import plan_stacks, stack_size
 
 EXAMPLES = """examples:
@@ -53,7 +53,7 @@ EXAMPLES = """examples:
   python benchmarks/population.py --quick               two networks at batch 32, 3 rounds: about a minute
   python benchmarks/population.py --threads 1 --networks small --batches 32 --members 1,2,4,8,16,32,64,128
   python benchmarks/population.py --tiers reference     without the compiled engine
-  python benchmarks/population.py --device cuda         (b) and the reference tier on the graphics card
+  python benchmarks/population.py --device cuda         (b), stacks and recorded stacks on the graphics card
   python benchmarks/population.py --memory              memory instead of time
 """
 
@@ -96,9 +96,9 @@ class Case:
 
     def problem(self, engine: str = "auto", device: str = "cpu") -> Problem:
         inputs, targets = data(self, device)
-        rows = torch.arange(len(inputs), device=device)
+        rows = torch.arange(len(inputs))
         return Problem(self.spec, inputs, targets, (Fold(rows, rows[:0]),), Objective("multiclass", "accuracy"), self.epochs,
-                       self.batch, probe_rows=1, engine=engine)
+                       self.batch, probe_rows=1, engine="auto" if engine == "cuda" else engine, device=device)
 
 
 CASES = (
@@ -247,6 +247,8 @@ def population(case: Case, tier: str, count: int, total: int, threads: int = 1, 
     problem, everyone, seconds = case.problem(tier, device), members(total), 0.0
     for start in range(0, total, count):
         stack = make_stack(problem, everyone[start:start + count], tier=tier, threads=threads)
+        if device != "cpu":  # kernels are compiled, and a step is recorded, once for all epochs
+            stack.run_epoch(evaluate=False)
         began = clock(device)
         for _ in range(case.epochs):
             stack.run_epoch(evaluate=False)
@@ -347,14 +349,14 @@ def two_thread_ways(case: Case, tiers: Sequence[str], wanted: Sequence[int], pro
 
 
 def card_ways(case: Case, wanted: Sequence[int]) -> list[Way]:
-    sizes = sorted({min(k, case.largest) for k in wanted})
+    sizes = sorted({min(k, 2 * case.largest) for k in (*wanted, max(wanted) * 2)})
     return [Way("b", 1, lambda: plain(case, "b", "cuda")),
-            *(Way(named("reference", k), k, lambda k=k: population(case, "reference", k, k, device="cuda"),  # type: ignore[misc]
-                  tier="reference", members=k) for k in sizes)]
+            *(Way(named(tier, k), k, lambda k=k, tier=tier: population(case, tier, k, k, device="cuda"),  # type: ignore[misc]
+                  tier=tier, members=k) for k in sizes for tier in ("reference", "cuda"))]
 
 
 def named(tier: str, count: int) -> str:
-    return f"{'stacked' if tier == 'reference' else tier}, {count} member{'s' * (count > 1)}"
+    return f"{dict(reference='stacked', cuda='recorded').get(tier, tier)}, {count} member{'s' * (count > 1)}"
 
 
 def product(tiers: Sequence[str]) -> str:
@@ -520,7 +522,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     given.rounds = (3 if given.quick else 5) if given.rounds is None else given.rounds
     kind = "-memory" if given.memory else "-cuda" if given.device == "cuda" else ""
     given.out = given.out or RESULTS / f"population{kind}.json"
-    for name, known in (("networks", NETWORKS), ("batches", BATCHES), ("tiers", tuple(TIERS))):
+    for name, known in (("networks", NETWORKS), ("batches", BATCHES), ("tiers", ("native", "reference"))):
         unknown = [str(v) for v in getattr(given, name) or () if v not in known]
         if unknown:
             parser.error(f"--{name}: unknown {', '.join(unknown)}; known are {', '.join(map(str, known))}")
@@ -535,7 +537,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error(library.why_not())
     if given.memory and not STATUS.exists():
         parser.error(f"--memory reads {STATUS}, which this system does not have")
-    given.tiers = sorted(set(given.tiers or [t for t in TIERS if t == "reference" or library.engine() is not None]), reverse=True)
+    given.tiers = sorted(set(given.tiers or ["reference", *(["native"] if library.engine() is not None else [])]), reverse=True)
     return given
 
 

@@ -83,6 +83,9 @@ def tune(
                                                 help="Cores to use. \\[default: all]")] = None,
     engine: Annotated[str | None, typer.Option("--engine", rich_help_panel=_SEARCH,
                                                help="native (compiled), reference (tensors) or auto. \\[default: auto]")] = None,
+    device: Annotated[str | None, typer.Option("--device", rich_help_panel=_SEARCH,
+                                               help="cpu, cuda, cuda:1 or mps. \\[default: cpu; of your own task the best there "
+                                                    "is]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", rich_help_panel=_OUTPUT, help="Replace a run in --out.")] = False,
     resume: Annotated[str | None, typer.Option("--resume", metavar="RUN", rich_help_panel=_OUTPUT,
                                                help="Go on with an interrupted run; everything else is read from it.")] = None,
@@ -99,7 +102,8 @@ def tune(
         "target": target, "budget": budget, "out": out, "seed": seed, "task": task, "metric": metric,
         "class_weights": class_weights, "group": group, "time": time, "test": test, "drop": drop,
         "regularizers": regularizers, "hidden": hidden, "activation": activation, "epochs": epochs,
-        "batch_size": batch_size, "folds": folds, "encoding": encoding, "engine": engine, "overwrite": overwrite or None}
+        "batch_size": batch_size, "folds": folds, "encoding": encoding, "engine": engine, "device": device,
+        "overwrite": overwrite or None}
     given = {name: value for name, value in given.items() if value is not None and value != []}
     session = Session(json=json, quiet=quiet)
     with guarded(debug, session.resume_command):

@@ -10,12 +10,14 @@ import hashlib
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wellfit.kernels import bits
+from wellfit.kernels.mix import beta_quantile
 
 _STEP, _WORD = 0xD1342543DE82EF95, 0xFFFFFFFFFFFFFFFF
 
@@ -43,6 +45,7 @@ class Streams:
         base = np.array([s & _WORD for s in self.seeds], dtype=np.uint64)
         self._base = bits.mix64(base + np.uint64(bits.GOLDEN))
         self._component: dict[str, np.ndarray] = {}
+        self._on_device: dict[str, Tensor] = {}
         self.device = torch.device(device)
 
     def key(self, component: str) -> np.ndarray:
@@ -55,6 +58,13 @@ class Streams:
     def at(self, component: str, step: int) -> Draw:
         """The draw of ``component`` (for example ``"dropout/2"``) at ``step``."""
         return Draw(bits.mix64(self.key(component) + np.uint64((step * _STEP) & _WORD)), self.solo, self.device)
+
+    def keys_at(self, component: str, step: Tensor) -> Tensor:
+        """(K,) int64: the keys of the draw at a ``step`` that only the device knows, an int64 tensor () in its memory."""
+        found = self._on_device.get(component)
+        if found is None:
+            found = self._on_device[component] = torch.from_numpy(self.key(component).view(np.int64)).to(self.device)
+        return bits.mix64_on(found + step * bits.signed(_STEP))
 
     def first_uniform(self, component: str, steps: np.ndarray) -> np.ndarray:
         """(K, steps): what ``at(component, step).uniform(())`` gives first, for many steps at once."""
@@ -73,7 +83,7 @@ class Draw:
     Shapes exclude the member axis: ``uniform((B, D))`` is ``(B, D)`` for one run and ``(K, B, D)`` for K members.
     """
 
-    def __init__(self, keys: np.ndarray, solo: bool, device: torch.device):
+    def __init__(self, keys: np.ndarray | Tensor, solo: bool, device: torch.device):
         self._keys, self._solo, self._device, self._used = keys, solo, device, 0
 
     def again(self) -> Draw:
@@ -83,6 +93,8 @@ class Draw:
     def _words(self, count: int) -> Tensor:
         """(K, count) int64 with 64 random bits each."""
         offset, self._used = self._used, self._used + count
+        if isinstance(self._keys, Tensor):
+            return bits.words_on(self._keys, count, offset)
         if self._device.type == "cpu":
             return torch.from_numpy(bits.words(self._keys, count, offset).view(np.int64))
         return bits.words_on(torch.from_numpy(self._keys.view(np.int64)).to(self._device), count, offset)
@@ -113,6 +125,10 @@ class Draw:
         angle = (words & 0xFFFFFFFF).to(real).mul_(2 * math.pi * 2.0**-32)
         values = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
         return self._shape(values.to(dtype), shape)
+
+    def larger_share(self, alpha: Any) -> Tensor:
+        """(): max(B, 1 - B) with B ~ Beta(alpha, alpha), in float64; 1 where alpha is 0. One for each member."""
+        return beta_quantile(self.uniform(()), alpha)
 
     def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:
         """Uniform integers in [0, high)."""

@@ -27,14 +27,21 @@ def _adam(group: dict[str, Any], state: dict[str, Any]) -> Tensor:
 
 def _adam_into(group: dict[str, Any], state: dict[str, Any], out: Scratch | None) -> Tensor:
     second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-    return adam_step_size(second, float(group["lr"]), float(group["betas"][1]), float(state["step"]), group["eps"],
+    return adam_step_size(second, float(group["lr"]), adam_scale(float(group["betas"][1]), float(state["step"])), group["eps"],
                           out=None if out is None else out(second))
 
 
-def adam_step_size(second: Tensor, learning_rate: Any, beta2: float, step: float, epsilon: float, *,
-                   out: Tensor | None = None) -> Tensor:
-    """lr / (√(v / (1 - β₂ᵗ)) + ε), elementwise: Adam's metric after t steps, in ``out`` where there is one."""
-    scale = math.sqrt(1 - beta2**step)  # taken out of the root: one pass less
+def adam_scale(beta2: float, step: float) -> float:
+    """√(1 - β₂ᵗ): what the root of Adam's second moment is divided by after t steps.
+
+    >>> round(adam_scale(0.999, 1), 6)
+    0.031623
+    """
+    return math.sqrt(1 - beta2**step)
+
+
+def adam_step_size(second: Tensor, learning_rate: Any, scale: Any, epsilon: float, *, out: Tensor | None = None) -> Tensor:
+    """lr / (√v / scale + ε), elementwise: Adam's metric, with :func:`adam_scale` for the scale, in ``out`` where there is one."""
     root = torch.sqrt(second, out=out).add_(epsilon * scale)
     return torch.reciprocal(root, out=root).mul_(learning_rate * scale)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import torch
@@ -148,6 +149,16 @@ class Site:
         for axis in shared:
             shape[axis] = 1
         return tuple(shape)
+
+
+@lru_cache(maxsize=64)
+def group_count(groups: Tensor) -> int:
+    """How many groups a tensor of group numbers has. Counted once for each tensor: on a graphics card, asking it means waiting.
+
+    >>> group_count(torch.tensor([0, 0, 1, 2]))
+    3
+    """
+    return int(groups.max()) + 1
 
 
 @dataclass(frozen=True)

@@ -39,15 +39,24 @@ def words(keys: np.ndarray, count: int, offset: int = 0) -> np.ndarray:
 def words_on(keys: Tensor, count: int, offset: int = 0) -> Tensor:
     """:func:`words` in torch integers, for any device: (K,) int64 -> (K, count) int64 with the same bit patterns."""
     counter = torch.arange(offset + 1, offset + 1 + count, dtype=torch.int64, device=keys.device)
-    z = keys[:, None] + counter * _signed(GOLDEN)
+    return mix64_on(keys[:, None] + counter * signed(GOLDEN))
+
+
+def mix64_on(z: Tensor) -> Tensor:
+    """:func:`mix64` in torch integers: int64 of any shape, with the same bit patterns, as a new tensor."""
     for shift, factor in ((30, _MIX1), (27, _MIX2), (31, None)):
         # torch shifts int64 arithmetically: mask the copied sign bits away to get the logical shift
         z = z ^ ((z >> shift) & ((1 << (64 - shift)) - 1))
         if factor is not None:
-            z = z * _signed(factor)
+            z = z * signed(factor)
     return z
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
+    """The int64 with the bits of a 64-bit word.
+
+    >>> signed((1 << 64) - 1)
+    -1
+    """
     value &= _WORD
     return value - (1 << 64) if value >= (1 << 63) else value

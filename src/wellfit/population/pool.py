@@ -1,8 +1,8 @@
 """Trains members on all cores: compiled stacks in place, on threads; stacks of tensors in processes of one thread each.
 
 Several threads on one small network lose to several networks on one thread each. The compiled engine shares members out
-over threads itself. Tensors need processes, which are started when they are first needed; the parent only steers: it hands
-out stacks, asks for the next rung, and says who goes on.
+over threads itself, and a graphics card needs one process only. Tensors on a CPU need processes, which are started when they are
+first needed; the parent only steers: it hands out stacks, asks for the next rung, and says who goes on.
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ class Pool:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         stacks = dict(enumerate(plan_stacks(problem, members)))
-        shared = self.workers > 1 and (can_fork() if isinstance(problem, ModuleProblem) else True)
+        # several processes on one card would only take its memory from each other
+        shared = self.workers > 1 and (can_fork() if isinstance(problem, ModuleProblem) else problem.device == "cpu")
         elsewhere = [n for n, (tier, _) in stacks.items() if tier != "native"] if shared else []
 
         def described(numbers: Iterable[int]) -> dict[int, tuple[str, dict[int, Member]]]:

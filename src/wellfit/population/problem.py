@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -111,7 +112,9 @@ class Problem(Timetable):
         rate_schedule: factor on every member's learning rate over the run.
         feature_groups: (D,) source feature of each column.
         probe_rows: at most so many training rows are used for the clean training loss.
-        engine: the tier that trains: "native", "reference", or "auto": the compiled one where it can.
+        engine: the tier that trains: "native", "reference", or "auto": the compiled one where it can, on a graphics card
+            recorded steps.
+        device: where it trains; the tensors given here may be anywhere.
         optimizer: "adam" (torch.optim.AdamW without its decay), or "sgd" (torch.optim.SGD with momentum 0.9).
     """
 
@@ -126,6 +129,7 @@ class Problem(Timetable):
     feature_groups: Tensor | None = None
     probe_rows: int = 384
     engine: str = "auto"
+    device: str = "cpu"
     optimizer: str = "adam"
 
     def __post_init__(self) -> None:
@@ -136,6 +140,18 @@ class Problem(Timetable):
     @property
     def classes(self) -> int | None:
         return None if self.objective.task == "regression" else self.network.outputs
+
+    @cached_property
+    def there(self) -> Problem:
+        """This problem with all tensors on its device."""
+        def moved(tensor: Any) -> Any:
+            return tensor.to(self.device) if isinstance(tensor, Tensor) else tensor
+
+        if self.inputs.device == torch.device(self.device):
+            return self
+        return replace(self, inputs=moved(self.inputs), targets=moved(self.targets), feature_groups=moved(self.feature_groups),
+                       folds=tuple(Fold(moved(f.train), moved(f.validation)) for f in self.folds),
+                       objective=replace(self.objective, class_weights=moved(self.objective.class_weights)))
 
 
 @dataclass(frozen=True)

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wellfit.core.batches import apply_part, maps_batches
-from wellfit.core.draws import Streams
-from wellfit.core.metric import adam_step_size
-from wellfit.core.operands import Batch, Part, StepContext, WeightInfo, over
+from wellfit.core.draws import Draw, Streams
+from wellfit.core.metric import adam_scale, adam_step_size
+from wellfit.core.operands import Batch, Part, StepContext, Values, WeightInfo, over
 from wellfit.core.scratch import Scratch
 from wellfit.population.network import NORM_EPSILON, NORM_MOMENTUM, Flat, forward
 from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON, MOMENTUM, epoch_order
+from wellfit.population.slots import Slot
 from wellfit.population.stack import MATRICES, Stack
 from wellfit.regularizers.targets.soft import soften
 
 
 class ReferenceStack(Stack):
     """See :class:`~wellfit.population.stack.Stack`. Regularizers are called with (K,) values, neutral ones where a member lacks
-    a part."""
+    a part.
+
+    What changes from step to step comes from the methods under "the present step" alone.
+    """
 
     tier: ClassVar[str] = "reference"
+    activations_at_once: ClassVar[int] = 4_000_000  # when outputs are computed
 
     def _bind(self) -> None:
         super()._bind()
@@ -48,7 +53,33 @@ class ReferenceStack(Stack):
         # mixing and smoothing need class probabilities; they are made once, for all
         self._mixes = self.problem.classes is not None and any(s.part.mixes_targets for s in self.slots)
         self._run_streams: dict[tuple[int, int], Streams] = {}
-        self._fused = hasattr(torch, "_fused_adamw_") and self.dtype in (torch.float32, torch.float64)
+        self._one_pass = hasattr(torch, "_fused_adamw_") and self.dtype in (torch.float32, torch.float64)
+
+    # ---- the present step
+
+    def _values(self, slot: Slot, run: slice | None = None, layers_behind: int = 0) -> Values:
+        """The values of a slot, as :meth:`Slot.tensors`."""
+        return slot.tensors(self.progress, run, layers_behind)
+
+    def _draw(self, part: Any, site: int | None = None, run: slice | None = None) -> Draw:
+        """The draw of a part, at one of its sites, for a run of members (default: all)."""
+        return self._streams_of(run or slice(0, len(self.members))).at(component(part, site), self.step)
+
+    def _rates(self) -> Tensor:
+        """(K,) learning rates."""
+        return self.base_rates * self.problem.rate_schedule.at(self.progress)
+
+    def _adam_scales(self) -> tuple[Any, Any]:
+        """What Adam's first moment, and the root of its second, are divided by."""
+        return 1 - ADAM_BETAS[0]**(self.step + 1), adam_scale(ADAM_BETAS[1], self.step + 1)
+
+    def _end_step(self) -> None:
+        self.step += 1
+        for slot in self._slots("average"):
+            if slot.part.cadence == "step":
+                self._average(slot)
+
+    # ---- training
 
     def _train_epoch(self) -> None:
         problem = self.problem
@@ -62,13 +93,12 @@ class ReferenceStack(Stack):
         flat = rows.reshape(-1)
         batch = Batch(self.inputs.index_select(0, flat).view(members, size, -1),
                       self.targets.index_select(0, flat).view(members, size), self.problem.classes, self.problem.feature_groups)
-        progress = self.progress
         if self._mixes:
             batch = batch.with_(targets=soften(batch))
         for slot in self.slots:
             for run in slot.runs if maps_batches(slot.part) else ():
                 own = apply_part(slot.part, batch.with_(inputs=batch.inputs[run], targets=batch.targets[run]),
-                                 slot.tensors(progress, run), self._streams_of(run).at(slot.part.name, self.step))
+                                 self._values(slot, run), self._draw(slot.part, run=run))
                 batch.inputs[run], batch.targets[run] = own.inputs, own.targets
         outputs = forward(self.problem.network, self._leaves, batch.inputs, skip=self.skip,
                           norm=self._train_norm if self.norm else None,
@@ -78,7 +108,8 @@ class ReferenceStack(Stack):
         gradients = torch.autograd.grad(loss, list(self._leaves.values()))
         with torch.no_grad():
             torch.cat([g.reshape(members, -1) for g in gradients], dim=1, out=self.gradient.values)
-            self._apply(progress)
+            self._apply()
+            self._end_step()
 
     def _skip_of(self, members: Tensor) -> bool | Tensor:
         return self.skip[members] if isinstance(self.skip, Tensor) else self.skip
@@ -86,20 +117,20 @@ class ReferenceStack(Stack):
     def _streams_of(self, run: slice) -> Streams:
         """The random streams of a run of members."""
         key = (run.start, run.stop)
+        if key == (0, len(self.members)):
+            return self.streams
         if key not in self._run_streams:
             self._run_streams[key] = self.streams.keep(range(*key))
         return self._run_streams[key]
 
     def _on_hidden(self, site: int, activation: Tensor) -> Tensor:
         for slot in self._slots("hidden"):
-            activation = slot.part.on_hidden(activation, slot.tensors(self.progress),
-                                             self.streams.at(f"{slot.part.name}/{site}", self.step))
+            activation = slot.part.on_hidden(activation, self._values(slot), self._draw(slot.part, site))
         return activation
 
     def _on_branch(self, site: int, depth: float, value: Tensor) -> Tensor:
         for slot in self._slots("branch"):
-            value = slot.part.on_branch(value, depth, slot.tensors(self.progress),
-                                        self.streams.at(f"{slot.part.name}/{site}", self.step))
+            value = slot.part.on_branch(value, depth, self._values(slot), self._draw(slot.part, site))
         return value
 
     def _train_norm(self, layer: int, z: Tensor) -> Tensor:
@@ -115,9 +146,19 @@ class ReferenceStack(Stack):
         gain = weights[f"layers.{layer}.wellfit_norm.weight"][:, None, :] * torch.rsqrt(variance + NORM_EPSILON)
         return (z - mean) * gain + weights[f"layers.{layer}.wellfit_norm.bias"][:, None, :]
 
-    def _apply(self, progress: float) -> None:
-        """Gradient phase, optimizer, step phase, averages: one step for all members."""
-        rates = self.base_rates * self.problem.rate_schedule.at(progress)
+    def _apply(self) -> None:
+        """Gradient phase, optimizer and step phase of one step, for all members."""
+        self._adjust_gradients()
+        rates = self._rates()
+        for slot in self._slots("step"):
+            if slot.part.moment == "before":
+                self._update(slot, rates)
+        (self._sgd_step if self.problem.optimizer == "sgd" else self._adam_step)(rates)
+        for slot in self._slots("step"):
+            if slot.part.moment == "after":
+                self._update(slot, rates)
+
+    def _adjust_gradients(self) -> None:
         for slot in self._slots("gradient"):
             names = self._touched.get(id(slot))
             for run in slot.runs:
@@ -125,49 +166,41 @@ class ReferenceStack(Stack):
                          if names is not None else
                          [Part(next(iter(self.infos.values())), self.weights.values[run], self.gradient.values[run])])
                 for own in [[p] for p in parts] if slot.part.layered else [parts]:
-                    slot.part.adjust_gradients_(own, slot.tensors(progress, run, own[0].info.layers_behind if own else 0))
-        self._update("before", progress, rates)
-        (self._sgd_step if self.problem.optimizer == "sgd" else self._adam_step)(progress, rates)
-        self._update("after", progress, rates)
-        self.step += 1
-        for slot in self._slots("average"):
-            if slot.part.cadence == "step":
-                self._average(slot)
+                    slot.part.adjust_gradients_(own, self._values(slot, run, own[0].info.layers_behind if own else 0))
 
-    def _adam_step(self, progress: float, rates: Tensor) -> None:
-        factor = self.problem.rate_schedule.at(progress)
+    def _adam_step(self, rates: Tensor) -> None:
         beta1, beta2 = ADAM_BETAS
-        if self._fused:  # one pass over memory per member, each with its own rate
+        if self._one_pass:  # over memory, member by member, each with its own rate
+            factor = self.problem.rate_schedule.at(self.progress)
             step = [torch.tensor(float(self.step + 1), device=self.device)]
             for k, (w, g, m, v) in enumerate(zip(*self._rows_of, strict=True)):
                 torch._fused_adamw_([w], [g], [m], [v], [], step, lr=self.base_rates64[k] * factor, beta1=beta1, beta2=beta2,
                                     weight_decay=0.0, eps=ADAM_EPSILON, amsgrad=False, maximize=False)
             return
-        gradient, t = self.gradient.values, self.step + 1
+        gradient, (first_scale, scale) = self.gradient.values, self._adam_scales()
         self.first.values.lerp_(gradient, 1 - beta1)
         self.second.values.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        step_size = adam_step_size(self.second.values, rates[:, None] / (1 - beta1**t), beta2, t, ADAM_EPSILON)
+        step_size = adam_step_size(self.second.values, rates[:, None] / first_scale, scale, ADAM_EPSILON)
         self.weights.values.addcmul_(self.first.values, step_size, value=-1)
 
-    def _sgd_step(self, progress: float, rates: Tensor) -> None:
+    def _sgd_step(self, rates: Tensor) -> None:
         self.first.values.mul_(MOMENTUM).add_(self.gradient.values)
         self.weights.values.addcmul_(self.first.values, rates[:, None], value=-1)
 
-    def _update(self, moment: str, progress: float, rates: Tensor) -> None:
-        for slot in self._slots("step"):
-            if slot.part.moment != moment:
-                continue
-            for run in slot.runs:
-                for name in self._touched[id(slot)]:
-                    h = slot.tensors(progress, run, self.described[name].layers_behind)
-                    slot.part.update_(self.weights.views[name][run], self.described[name], h, self._context(name, run, rates))
+    def _update(self, slot: Slot, rates: Tensor) -> None:
+        part: Any = slot.part
+        for run in slot.runs:
+            for name in self._touched[id(slot)]:
+                info = self.described[name]
+                part.update_(self.weights.views[name][run], info, self._values(slot, run, info.layers_behind),
+                             self._context(name, run, rates))
 
     def _context(self, name: str, run: slice, rates: Tensor) -> StepContext:
         def step_size() -> Tensor:
             if self.problem.optimizer == "sgd":
                 return rates[run] / (1 - MOMENTUM)
             second = self.second.views[name][run]
-            return adam_step_size(second, over(rates[run], second), ADAM_BETAS[1], self.step + 1, ADAM_EPSILON,
+            return adam_step_size(second, over(rates[run], second), self._adam_scales()[1], ADAM_EPSILON,
                                   out=self._scratch(second))
 
         return StepContext(rates[run], self.base_rates[run], step_size, self.problem.steps_per_epoch, scratch=self._scratch)
@@ -197,14 +230,20 @@ class ReferenceStack(Stack):
         index = torch.as_tensor(list(members), dtype=torch.long, device=self.device)
         whole = len(index) == len(self.members)
         own = weights.views if whole else {n: weights.views[n][index] for n in self.shapes}
+        rows = rows.to(self.device)
         stats = statistics.views if whole else {n: s[index] for n, s in statistics.views.items()}
 
         def norm(layer: int, z: Tensor) -> Tensor:
             return self._scale_norm(own, layer, z, stats[f"{layer}.running_mean"][:, None, :],
                                     stats[f"{layer}.running_var"][:, None, :])
 
-        size = max(64, 4_000_000 // max(1, len(index) * max(self.problem.network.widths)))  # bounded activations
+        size = max(64, self.activations_at_once // max(1, len(index) * max(self.problem.network.widths)))
         skip = self._skip_of(index)
         pieces = [forward(self.problem.network, own, self.inputs[chunk], skip=skip, norm=norm if self.norm else None)
                   for chunk in rows.split(size)]
         return torch.cat(pieces, dim=1)
+
+
+def component(part: Any, site: int | None) -> str:
+    """The name of the random stream of a part at one of its sites."""
+    return part.name if site is None else f"{part.name}/{site}"  # type: ignore[no-any-return]

@@ -40,7 +40,8 @@ class Slot:
         self.everyone = slice(0, len(self.members))
         self._fixed: dict[tuple[int, int, int], Values] = {}
 
-    def _row(self, name: str, progress: float, run: slice, layers_behind: int = 0) -> list[float]:
+    def row(self, name: str, progress: float, run: slice, layers_behind: int = 0) -> list[float]:
+        """The values of one hyperparameter for a run of members, neutral or any where a member lacks the part."""
         declared = hypers(self.part)[name]
         rest = declared.neutral if declared.has_neutral else _any_value(getattr(self.part, name), progress, layers_behind)
         return [rest if m is None else _any_value(getattr(m, name), progress, layers_behind) for m in self.members[run]]
@@ -52,7 +53,7 @@ class Slot:
         key = (run.start, run.stop, layers_behind if self.part.layered else 0)
         known = self._fixed.get(key)
         if known is None:
-            known = Values({n: torch.tensor(self._row(n, progress, run, key[2]), dtype=self._dtype, device=self._device)
+            known = Values({n: torch.tensor(self.row(n, progress, run, key[2]), dtype=self._dtype, device=self._device)
                             for n in self.fields}, members=True)
             if not self.scheduled:
                 self._fixed[key] = known
@@ -60,7 +61,7 @@ class Slot:
 
     def numbers(self, progress: float) -> Values:
         """The values of all members as double-precision arrays."""
-        return Values({n: np.array(self._row(n, progress, self.everyone), dtype=np.float64) for n in self.fields}, members=True)
+        return Values({n: np.array(self.row(n, progress, self.everyone), dtype=np.float64) for n in self.fields}, members=True)
 
     def keep(self, members: Sequence[int]) -> Slot | None:
         """The slot for some of the members; None when none of them has the part."""

@@ -44,6 +44,7 @@ class Stack(ABC):
         if len(keys) != 1:
             raise WellfitError("Members of one stack need one structure.", received=f"{len(keys)} structures",
                                expected="members grouped by structure_key")
+        problem = problem.there
         self.problem, self.members, self.dtype = problem, list(members), dtype
         self.device = problem.inputs.device
         self.norm = keys.pop()
@@ -162,6 +163,18 @@ class Stack(ABC):
     def outputs(self, rows: Tensor, members: Sequence[int], weights: Flat, statistics: Flat) -> Tensor:
         """(len(members), len(rows), C): evaluation-mode outputs of some members on shared rows."""
 
+    def _shares_of_epoch(self, slot: Any) -> np.ndarray:
+        """(K, steps): what an average takes in after each step of the epoch that begins, 0 for members without; counts them as
+        taken."""
+        steps = self.problem.steps_per_epoch
+        out = np.zeros((len(self.members), steps))
+        for n in range(steps):
+            h = slot.numbers((self.step + n) / self.problem.total_steps)
+            share, taken = slot.part.weight_of_current(self.taken, self.epoch / self.problem.epochs, h)
+            self.taken = np.where(slot.present, taken, self.taken)
+            out[slot.present, n] = share[slot.present]
+        return out
+
     def _average(self, slot: Any) -> None:
         assert self.averages is not None
         share, taken = slot.part.weight_of_current(self.taken, self.epoch / self.problem.epochs, slot.numbers(self.progress))
@@ -249,9 +262,9 @@ class Stack(ABC):
         return Flat(self.shapes, weights), Flat(self.statistics.shapes, statistics)
 
     def final_outputs(self, rows: Tensor, members: Sequence[int]) -> Tensor:
-        """(len(members), len(rows), C): what the returned networks say of shared rows."""
+        """(len(members), len(rows), C): what the returned networks say of shared rows, in main memory."""
         weights, statistics = self._returned()
-        return self.outputs(rows, members, weights, statistics).float()
+        return self.outputs(rows, members, weights, statistics).float().cpu()
 
     def final_weights(self, member: int) -> dict[str, np.ndarray]:
         """Parameters and batch-norm statistics of a returned network, by the names of its module."""
@@ -286,7 +299,7 @@ class Stack(ABC):
         self.epoch, self.step = (int(v) for v in state["clock"])
         for name in ("weights", "first", "second", "statistics"):
             getattr(self, name).values.copy_(state[name])
-        self.best_statistics = state["best_statistics"].clone()
+        self.best_statistics.copy_(state["best_statistics"])
         self.taken, self.best_epoch, self.stopped = (state[n].numpy().copy() for n in ("taken", "best_epoch", "stopped"))
         if self.averages is not None:
             self.averages.values.copy_(state["averages"])

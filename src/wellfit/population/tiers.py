@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from wellfit.core.errors import WellfitError
+from wellfit.population.cuda.stack import CudaStack
 from wellfit.population.modules.problem import ModuleProblem
 from wellfit.population.modules.stack import ModuleStack
 from wellfit.population.modules.table import as_modules
@@ -18,13 +21,15 @@ from wellfit.population.stack import Stack
 AnyProblem = Problem | ModuleProblem
 AnyStack = Stack | ModuleStack
 
-TIERS: dict[str, type[Stack]] = {"native": NativeStack, "reference": ReferenceStack}
+TIERS: dict[str, type[Stack]] = {"native": NativeStack, "cuda": CudaStack, "reference": ReferenceStack}
 
 
 def why_reference(problem: Problem, member: Member) -> str:
-    """Why a member is trained by the reference tier; empty if the compiled engine trains it."""
+    """Why a member is trained by the reference tier; empty if a faster one trains it."""
     if problem.engine == "reference":
         return "asked for"
+    if problem.engine == "auto" and on_card(problem.device):
+        return ""
     engine = library.engine()
     reason = library.why_not() if engine is None else beyond(problem, member)
     if reason and problem.engine == "native":
@@ -37,7 +42,14 @@ def tier_of(problem: AnyProblem, member: Member) -> str:
     """The tier that trains a member."""
     if isinstance(problem, ModuleProblem) or not all(part.stacked for part in member.recipe):
         return "modules"
-    return "reference" if why_reference(problem, member) else "native"
+    if why_reference(problem, member):
+        return "reference"
+    return "cuda" if on_card(problem.device) else "native"
+
+
+def on_card(device: str) -> bool:
+    """Whether a device is a graphics card that can record steps."""
+    return torch.device(device).type == "cuda"
 
 
 def make_stack(problem: AnyProblem, members: Sequence[Member], *, tier: str, threads: int = 1) -> AnyStack:
@@ -53,10 +65,12 @@ def make_stack(problem: AnyProblem, members: Sequence[Member], *, tier: str, thr
     return stack
 
 
-def describe_tiers(engine: str) -> dict[str, str]:
+def describe_tiers(engine: str, device: str = "cpu") -> dict[str, str]:
     """For run records: which tier trains what the search space holds, and why."""
     if engine == "reference":
         return {"tier": "reference", "why": "asked for"}
+    if engine == "auto" and on_card(device):
+        return {"tier": "cuda", "why": "the device is a graphics card"}
     found = library.engine()
     if found is None:
         return {"tier": "reference", "why": library.why_not()}

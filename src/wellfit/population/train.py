@@ -29,7 +29,7 @@ _ARRAYS = ("outputs", "extra", "trail")
 CHECKPOINT_SECONDS = 2.0
 _DEFAULT_CACHE = 16 * 2**20
 _STEP_SECONDS, _FLOP_SECONDS = 5e-6, 1.5e-11  # of the compiled engine, roughly
-_LOOK_SECONDS, _STACK_BYTES = 0.5, 2**28
+_LOOK_SECONDS, _STACK_BYTES, _CARD_BYTES = 0.5, 2**28, 2**32
 
 
 @dataclass
@@ -111,7 +111,8 @@ def stack_size(problem: AnyProblem, largest: int = 48, tier: str = "reference") 
     Networks of any kind are trained one after the other. Tensors: as many as keep weights, gradient, moments and activations
     within the cache. Small networks gain from many members, because Python's cost per operation is shared; large ones gain
     nothing once their weights leave the cache (see benchmarks/population.py). Compiled: members are trained one after the other
-    anyway, so only memory and the time between two looks at the clock (one epoch of all) set a bound.
+    anyway, so only memory and the time between two looks at the clock (one epoch of all) set a bound. On a graphics card: as many
+    as fit.
     """
     if tier == "modules" or isinstance(problem, ModuleProblem):
         return 1
@@ -120,6 +121,8 @@ def stack_size(problem: AnyProblem, largest: int = 48, tier: str = "reference") 
         epoch = problem.steps_per_epoch * (_STEP_SECONDS + 6 * parameters * batch * _FLOP_SECONDS)
         return int(np.clip(min(_LOOK_SECONDS / epoch, _STACK_BYTES / (parameters * 16)), 8, 512))
     activations = batch * sum(problem.network.widths) * 4
+    if tier == "cuda":
+        return int(np.clip(_CARD_BYTES // (parameters * 32 + activations * 8), 8, 1024))
     return int(np.clip(cache_bytes() // (parameters * 16 + activations * 4), 4, largest))
 
 

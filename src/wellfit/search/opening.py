@@ -58,7 +58,7 @@ def _table(asked: dict[str, Any]) -> tuple[PreparedTable, Settings]:
                                  **{n: asked[n] for n in ("activation", "epochs", "batch_size", "folds")})
     prepared = prepare(table, seed=asked["seed"], folds=settings.folds, metric=asked["metric"], weighting=asked["class_weights"],
                        encoding=encoding)
-    return replace(prepared, engine=asked.get("engine", "auto")), settings
+    return replace(prepared, engine=asked.get("engine", "auto"), device=asked.get("device") or "cpu"), settings
 
 
 def _task(task: Task, asked: dict[str, Any], **known: Any) -> tuple[PreparedTask, Settings]:
@@ -67,6 +67,8 @@ def _task(task: Task, asked: dict[str, Any], **known: Any) -> tuple[PreparedTask
     if given:
         raise WellfitError("These arguments are for tables.", received=", ".join(f"{n}={asked[n]!r}" for n in given),
                            expected="a task that says so itself (wf.Task)", action="leave them out")
+    if asked.get("device"):
+        task = replace(task, device=asked["device"])
     prepared = prepare_task(task, seed=asked["seed"], folds=asked["folds"], metric=asked["metric"], **known)
     if asked["hidden"] and not hasattr(task.build, "with_widths"):
         raise WellfitError("The network is the task's own.", received=f"hidden={asked['hidden']}",
@@ -93,6 +95,6 @@ def grounded(run: RunDirectory, prepared: Prepared, settings: Settings, pool: Po
     if isinstance(prepared, PreparedTask):
         return choose_settings(run, prepared, settings, pool, asked, budget, tell)
     assert isinstance(prepared, PreparedTable)
-    if prepared.engine == "auto" and (reason := why_not()):
+    if prepared.engine == "auto" and prepared.device == "cpu" and (reason := why_not()):
         tell(f"training on tensors, slower: {reason}")
     return Foundation(run, prepared, settings, pool, seed, asked, budget, started).choose(tell)

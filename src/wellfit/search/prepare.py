@@ -57,7 +57,7 @@ class PreparedTable:
         return repr(self.table)
 
     def engines(self) -> dict[str, str]:
-        return describe_tiers(self.engine)
+        return describe_tiers(self.engine, self.device)
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ class PreparedTable:
             folds=tuple(Fold(torch.from_numpy(a), torch.from_numpy(b)) for a, b in folds),
             objective=Objective(self.table.task, self.metric, weights), epochs=settings.epochs, batch_size=settings.batch_size,
             rate_schedule=Cosine(1.0, 0.0), feature_groups=torch.from_numpy(np.asarray(self.preprocessor.groups, dtype=np.int64)),
-            engine=self.engine)
+            engine=self.engine, device=self.device)
 
 
     def with_folds(self, seed: int, folds: int) -> PreparedTable:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from wellfit.core.errors import WellfitError, nearest
@@ -116,10 +115,3 @@ def is_reference(text: Any) -> bool:
         return False
     module, colon, name = text.partition(":")
     return bool(colon) and name.isidentifier() and all(p.isidentifier() for p in module.split("."))
-
-
-def best_device() -> str:
-    """cuda, mps or cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

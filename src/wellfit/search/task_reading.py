@@ -18,10 +18,11 @@ from wellfit.population.modules.problem import adamw
 from wellfit.population.modules.rows import JoinedRows, Rows, TensorRows, Tree, joined, leaves, mapped, rows_of
 from wellfit.population.modules.stack import forward
 from wellfit.search.architecture import Traits, traits_of
+from wellfit.search.device import best_device
 from wellfit.search.prepare import check_metric
 from wellfit.search.prepare_task import Labelled, PreparedTask, Seedless, fresh, plain_squared_error, weighted_cross_entropy
 from wellfit.search.score import METRICS
-from wellfit.search.task import Task, best_device
+from wellfit.search.task import Task
 
 _TARGET_CHUNK = 1024
 

@@ -19,9 +19,10 @@ from wellfit.population.native.library import why_not
 from wellfit.population.network import ACTIVATIONS
 from wellfit.population.pool import Pool, usable_cores
 from wellfit.population.problem import ENGINES
+from wellfit.search.device import check_device
 from wellfit.search.foundation import Asked, trainer_for
 from wellfit.search.live import Bar, Listener, Silent
-from wellfit.search.opening import grounded, opened, same_data
+from wellfit.search.opening import grounded, kind_of, opened, same_data
 from wellfit.search.result import TuneResult
 from wellfit.search.rundir import FORMAT, RunDirectory, command_line, environment, now
 from wellfit.search.session import Session, space_of
@@ -38,7 +39,8 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
          group: str | None = None, time: str | None = None, test: Any = None, drop: Sequence[str] = (),
          regularizers: Sequence[str] | None = None, hidden: Sequence[int] | None = None, activation: str | None = None,
          epochs: int | None = None, batch_size: int | None = None, folds: int | None = None, encoding: str = "auto",
-         engine: str = "auto", workers: int | None = None, overwrite: bool = False, resume: str | os.PathLike[str] | None = None,
+         engine: str = "auto", device: str | None = None, workers: int | None = None, overwrite: bool = False,
+         resume: str | os.PathLike[str] | None = None,
          progress: bool | Listener = True) -> TuneResult:
     """Find which regularizers help a network, how strong, and what each one buys.
 
@@ -64,7 +66,9 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
         regularizers: restrict the search to these (see ``wellfit recipes``).
         hidden, activation, epochs, batch_size, folds, encoding: the network and its training; by default from the data's size.
             For images and sounds ``hidden`` are the channels of the convolutional stages.
-        engine: "native" (compiled), "reference" (tensors), or "auto": the compiled one wherever it can.
+        engine: "native" (compiled), "reference" (tensors), or "auto": the compiled one wherever it can, on a graphics card steps
+            that are recorded once and played.
+        device: "cpu", "cuda", "cuda:1" or "mps". By default the CPU for tables, images and sounds, for a ``wf.Task`` its own.
         workers: cores to use (default: all).
         overwrite: replace an existing run in ``out``.
         resume: go on with an interrupted run directory; everything else is read from it.
@@ -93,7 +97,7 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
                      "metric": metric, "class_weights": class_weights, "group": group, "time": time, "test": test,
                      "drop": list(drop), "regularizers": list(regularizers) if regularizers else None,
                      "hidden": list(hidden) if hidden else None, "activation": activation, "epochs": epochs,
-                     "batch_size": batch_size, "folds": folds, "encoding": encoding, "engine": engine}
+                     "batch_size": batch_size, "folds": folds, "encoding": encoding, "engine": engine, "device": device}
             _check(asked, workers)
             run = None
         listener.stage("reading the data")
@@ -137,6 +141,8 @@ def _check(asked: dict[str, Any], workers: int | None) -> None:
         raise WellfitError("Unknown engine.", received=repr(asked["engine"]), expected=", ".join(ENGINES))
     if asked["engine"] == "native" and (reason := why_not()):
         raise WellfitError("The native engine is not there.", received=reason, action='choose the engine "auto"')
+    if asked["device"] is not None:
+        check_device(asked["device"], table=kind_of(asked["data"]) == "table")
     for name, low in (("epochs", 1), ("batch_size", 2), ("folds", 1)):
         if asked[name] is not None and (not isinstance(asked[name], int) or asked[name] < low):
             raise WellfitError(f"{name} is too small.", received=repr(asked[name]), expected=f"a whole number of at least {low}")

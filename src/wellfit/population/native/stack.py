@@ -157,10 +157,7 @@ class NativeStack(Stack):
         """What averages take in at each step, and the shares of mixup: by the definitions, not in compiled code."""
         for slot in self._slots("average"):
             if slot.part.cadence == "step":
-                for n, p in enumerate(progress):
-                    share, taken = slot.part.weight_of_current(self.taken, self.epoch / self.problem.epochs, slot.numbers(p))
-                    self.taken = np.where(slot.present, taken, self.taken)
-                    self._average_shares[slot.present, n] = share[slot.present]
+                self._average_shares[slot.present] = self._shares_of_epoch(slot)[slot.present]
         for slot in self.slots:
             if type(slot.part) is Mixup:
                 rows = np.flatnonzero(slot.present)

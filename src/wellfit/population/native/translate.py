@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from wellfit.core.operands import StepContext, Values, WeightInfo
 from wellfit.core.phases import phases_of
@@ -63,7 +64,7 @@ def touched(part: Any, infos: Sequence[WeightInfo]) -> np.ndarray:
 
 def beyond(problem: Problem, member: Member) -> str:
     """Why the compiled engine cannot train a member; empty if it can."""
-    if problem.inputs.device.type != "cpu":
+    if torch.device(problem.device).type != "cpu":
         return "the data is not in main memory"
     proximal = np.zeros(len(problem.network.shapes(True)), dtype=int)
     infos = list(problem.network.infos("batch_norm" in member.recipe, problem.feature_groups).values())

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from wellfit.core.draws import Draw
 from wellfit.core.errors import WellfitError
-from wellfit.core.operands import Batch
+from wellfit.core.operands import Batch, group_count
 from wellfit.kernels.noise import happens
 
 
@@ -20,7 +20,7 @@ def feature_mask(batch: Batch, probability: Tensor, draw: Draw, members: bool) -
                            f"{tuple(batch.inputs.shape)}", expected="(B, D) or (B, C, H, W)")
     rows, columns = batch.inputs.shape[-2:]
     groups = batch.feature_groups
-    sources = columns if groups is None else int(groups.max()) + 1
+    sources = columns if groups is None else group_count(groups)
     taken = happens(draw.bits16((rows, sources)), probability[..., None].to(batch.inputs.device))
     share = taken.double().mean(-1)
     return (taken if groups is None else taken[..., groups]), share

@@ -13,7 +13,7 @@ from wellfit.core.hyper import hyper
 from wellfit.core.operands import Batch, Values
 from wellfit.core.registry import register
 from wellfit.core.regularizer import Regularizer
-from wellfit.kernels.mix import beta_quantile, mix, partners
+from wellfit.kernels.mix import mix, partners
 from wellfit.kernels.pixels import pixels_
 from wellfit.regularizers.targets.soft import soften
 
@@ -44,7 +44,7 @@ class Mixup(Regularizer):
 
     def transform(self, batch: Batch, h: Values, draw: Draw) -> Batch:
         axis = 1 if h.members else 0
-        share = beta_quantile(draw.uniform(()), h.alpha)
+        share = draw.larger_share(h.alpha)
         shift = draw.integers(max(batch.inputs.shape[axis] - 1, 1)) + 1
         targets = soften(batch)
         return batch.with_(inputs=_blend(batch.inputs, share, shift, axis), targets=_blend(targets, share, shift, axis))

@@ -9,7 +9,7 @@ import torch
 
 from wellfit.core.draws import Draw
 from wellfit.core.hyper import hyper
-from wellfit.core.operands import Batch, Values, over
+from wellfit.core.operands import Batch, Values, group_count, over
 from wellfit.core.registry import register
 from wellfit.core.regularizer import Regularizer
 from wellfit.kernels.mix import gather_rows, select_columns
@@ -46,7 +46,7 @@ class SwapNoise(Regularizer):
         taken, _ = feature_mask(batch, chance, draw, h.members)
         rows, columns = x.shape[-2:]
         groups = batch.feature_groups
-        sources = columns if groups is None else int(groups.max()) + 1
+        sources = columns if groups is None else group_count(groups)
         further = draw.integers(max(rows - 1, 1), (rows, sources)) + 1
         row = (torch.arange(rows, device=further.device)[:, None] + further) % rows
         other = gather_rows(x, row if groups is None else row[..., groups])

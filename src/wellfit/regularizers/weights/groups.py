@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from wellfit.core.operands import WeightInfo
+from wellfit.core.operands import WeightInfo, group_count
 
 
 def geometry(weight: Tensor, info: WeightInfo, groups: str) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor]:
@@ -20,7 +20,7 @@ def geometry(weight: Tensor, info: WeightInfo, groups: str) -> tuple[Tensor, Cal
         sums = values.sum(dim=axes, keepdim=True) if axes else values  # dim=() would mean all
         if feature_groups is not None:
             index = feature_groups.to(sums.device)
-            by_group = sums.new_zeros(*sums.shape[:-1], int(feature_groups.max()) + 1).index_add_(-1, index, sums)
+            by_group = sums.new_zeros(*sums.shape[:-1], group_count(feature_groups)).index_add_(-1, index, sums)
             sums = by_group.index_select(-1, index)
         return sums
 

@@ -1,0 +1,140 @@
+"""What makes a step fit to be recorded: asked for once and played again and again, it is every other step too.
+
+The tests of ``tests/population`` hold this tier, computed step by step, equal to networks trained alone. Here its step is recorded
+as a graphics card would record it, by the operations alone, which would keep whatever number the host had put in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+import wellfit as wf
+from population.solo import CASES, PROBLEMS, classification, member
+from wellfit.population.cuda.stack import CudaStack
+from wellfit.population.problem import Member, Problem
+from wellfit.population.reference import ReferenceStack
+from wellfit.population.tiers import describe_tiers, tier_of
+from wellfit.population.train import stack_size
+
+EXACT = 1e-12
+
+
+class _Recorded(CudaStack):
+    """Records the second step of its life, and plays it from then on."""
+
+    played = 0
+    operations: Any = None
+
+    def _bind(self) -> None:
+        super()._bind()
+        self.played, self.operations = 0, None
+
+    def _play(self) -> None:
+        self.played += 1
+        if self.played == 1:
+            self._whole_step()
+        elif self.operations is None:
+            def step() -> None:
+                self._whole_step()
+
+            self.operations = make_fx(step)()
+        else:
+            with torch.no_grad():
+                self.operations()
+
+
+def differences(a: Any, b: Any) -> float:
+    pairs = [(a.weights, b.weights), (a.first, b.first), (a.second, b.second), (a.statistics, b.statistics)]
+    pairs += [(a.averages, b.averages)] if a.averages is not None else []
+    return max(float((x.values - y.values).abs().max()) for x, y in pairs if x.values.numel())
+
+
+def after(kind: Callable[..., Any], problem: Problem, members: list[Member], epochs: int) -> Any:
+    stack = kind(problem, members, dtype=torch.float64)
+    for _ in range(epochs):
+        stack.run_epoch()
+    return stack
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_recorded_step_is_every_step(name: str) -> None:
+    members = [member(name), Member(member(name).recipe, 0.02, seed=77, fold=1)]
+    expected, found = (after(kind, classification(), members, 2) for kind in (ReferenceStack, _Recorded))
+    assert found.played == 2 * classification().steps_per_epoch > 3
+    # biases before a norm have gradients of rounding noise alone, which Adam makes large
+    assert differences(expected, found) < (1e-7 if "batch_norm" in members[0].recipe else EXACT)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_all_cases_in_one_record_and_after_some_have_left(problem: str) -> None:
+    members = [member(n) for n in CASES if "batch_norm" not in member(n).recipe]
+    stacks = [kind(PROBLEMS[problem], members, dtype=torch.float64) for kind in (ReferenceStack, _Recorded)]
+    for stack in stacks:
+        stack.run_epoch()
+        stack.keep(range(0, len(members), 3))
+        stack.run_epoch()
+    assert stacks[1].played == PROBLEMS[problem].steps_per_epoch  # recorded anew for those who stayed
+    assert differences(*stacks) < EXACT
+
+
+def test_nothing_in_a_record_comes_from_the_host() -> None:
+    """Copies from main memory, and questions to the device, would be refused where steps are recorded for good."""
+    stack = after(_Recorded, classification(), [member("everything with skips"), member("group mcp units")], 1)
+    asked = {str(node.target) for node in stack.operations.graph.nodes}
+    assert len(asked) > 50
+    assert not {n for n in asked if any(w in n for w in ("lift", "_local_scalar", "nonzero", "masked_select"))}
+
+
+def test_a_rare_part_is_applied_to_all_with_neutral_values() -> None:
+    """Members k, k+2, ... have the part: one call for all of them, which changes nothing in the others."""
+    members = [Member(wf.Recipe(wf.GroupLasso(3e-2), wf.EMA(0.8)) if k % 2 else wf.Recipe(), 0.02, seed=k) for k in range(8)]
+    expected, found = (after(kind, classification(), members, 2) for kind in (ReferenceStack, CudaStack))
+    assert [s.runs for s in found.slots if s.part.name == "group_lasso"] == [[slice(0, 8)]]
+    assert differences(expected, found) < EXACT
+    without = after(CudaStack, classification(), members[::2], 2)
+    assert not without.slots
+    assert float((found.weights.values[::2] - without.weights.values).abs().max()) < EXACT
+
+
+def test_checkpoints_go_from_one_tier_to_the_other() -> None:
+    members = [member("everything"), member("ema")]
+    first = after(ReferenceStack, classification(), members, 2)
+    second = CudaStack(classification(), members, dtype=torch.float64)
+    second.load_state(first.state())
+    for stack in (first, second):
+        stack.run_epoch()
+    assert differences(first, second) < EXACT
+
+
+def test_the_tier_is_chosen_by_the_device() -> None:
+    card = classification(device="cuda")
+    assert tier_of(card, member("l1")) == "cuda"
+    assert tier_of(classification(device="cuda", engine="reference"), member("l1")) == "reference"
+    assert describe_tiers("auto", "cuda:1")["tier"] == "cuda"
+    assert describe_tiers("reference", "cuda")["tier"] == "reference"
+    assert stack_size(card, tier="cuda") == 1024
+
+
+def test_the_problem_knows_where_it_is() -> None:
+    here = classification()
+    assert here.there is here
+    there = classification(device="meta").there
+    assert {t.device.type for t in (there.inputs, there.targets, there.feature_groups, there.folds[1].validation,
+                                    there.objective.class_weights)} == {"meta"}
+    assert np.isclose(here.objective.class_weights.mean(), 1.0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card")
+@pytest.mark.parametrize("name", ["nothing", "everything with skips", "norm and everything", "group mcp units", "swa"])
+def test_on_a_card(name: str) -> None:
+    members = [member(name), Member(member(name).recipe, 0.02, seed=77, fold=1)]
+    expected = after(ReferenceStack, classification(), members, 3)
+    found = after(CudaStack, classification(device="cuda"), members, 3)
+    for a, b in ((expected.weights, found.weights), (expected.statistics, found.statistics)):
+        assert torch.allclose(a.values, b.values.cpu(), atol=1e-7 if "norm" in name else 1e-9)
