@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BASELINES = ("sklearn mlp", "sklearn mlp, own", "sklearn mlp, bal", "linear", "xgboost", "xgboost, bal")
 FAMILIES = {"mlp": BASELINES[:3], "linear": BASELINES[3:4], "xgboost": BASELINES[4:]}
-ALSO = {"tuned-xgboost": ("xgboost, tuned",), "realmlp": ("realmlp", "realmlp, bagged")}
+ALSO = {"tuned-xgboost": ("xgboost, tuned",), "realmlp": ("realmlp",), "realmlp-bagged": ("realmlp, bagged",)}
 ONE_HOT_LIMIT, SEARCH_ROWS, RESAMPLES = 64, 8000, 1000
 
 @dataclass

@@ -11,6 +11,7 @@ leave at every rung, after which the record is made anew.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -67,8 +68,9 @@ class CudaStack(ReferenceStack):
         order = epoch_order(self.streams, self.epoch, self.problem.rows_per_fold)
         self._rows.copy_(self._train_rows.gather(1, order.to(self.device)))
         self._fill()
-        for _ in range(steps):
-            self._play()
+        with torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext():
+            for _ in range(steps):
+                self._play()
         self.step += steps
 
     def _play(self) -> None:

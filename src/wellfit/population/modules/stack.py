@@ -19,6 +19,7 @@ from wellfit.core.surgery import switch_off
 from wellfit.population.modules.pack import pack, unpack
 from wellfit.population.modules.problem import ModuleProblem
 from wellfit.population.modules.rows import Tree, joined, mapped
+from wellfit.population.native.fused import native_if_possible
 from wellfit.population.problem import Member, epoch_order
 
 _CALIBRATION_BATCHES = 16
@@ -59,7 +60,7 @@ class ModuleStack:
             self.optimizer = problem.optimizer(self.plan.model.parameters(), member.learning_rate)
             for group in self.optimizer.param_groups:
                 group["weight_decay"] = 0.0
-            self.plan.attach(self.optimizer)
+            self.plan.attach(self.optimizer, engine=native_if_possible)
         self._rates = [float(g["lr"]) for g in self.optimizer.param_groups]
 
     def _example(self) -> Tree:
