@@ -9,7 +9,7 @@ from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.search.configuration import Configuration
 from wellfit.search.score import Scorer, softmax
-from wellfit.search.selection import Candidate, best_supported, ensemble_weights, greedy_ensemble, paired, simplest_within, spread
+from wellfit.search.selection import Candidate, best_supported, ensemble_weights, greedy_ensemble, paired, paired_merit, simplest_within, spread
 from wellfit.search.trainer import Outcome
 
 
@@ -140,3 +140,20 @@ def test_a_supported_recipe_is_preferred_to_a_luckier_one() -> None:
     lucky = candidate(scorer, [noisy(y, 0.1, rng), noisy(y, 1.3, rng)], "l1")  # better in the mean, by one seed of two
     assert lucky.merit < sure.merit
     assert best_supported(scorer, [sure, lucky, plain], plain, scorer.resamples(200)) is sure
+
+
+def test_the_merit_tells_apart_what_an_accuracy_cannot() -> None:
+    """Two networks that err on the same rows, one of them much surer of the right ones."""
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 2, 150)
+    scorer = Scorer("balanced_accuracy", y, 2)
+    wrong = rng.random(150) < 0.2
+    towards = np.where(wrong, -1.0, 1.0)[:, None] * np.eye(2)[y]
+    vague = candidate(scorer, [softmax(towards * (0.3 + 0.5 * rng.random((150, 1)))) for _ in range(3)])
+    clear = candidate(scorer, [softmax(towards * np.where(wrong, 0.2, 3.0)[:, None]) for _ in range(3)], "dropout")
+    resamples = scorer.resamples(300)
+    assert paired(scorer, vague, clear, resamples) == (0.0, (0.0, 0.0))
+    effect, (low, high) = paired_merit(scorer, vague, clear, resamples)
+    assert effect == pytest.approx(vague.merit - clear.merit) and 0 < low < effect < high
+    backwards, _ = paired_merit(scorer, clear, vague, resamples)
+    assert backwards == pytest.approx(-effect)
