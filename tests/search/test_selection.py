@@ -9,7 +9,16 @@ from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.search.configuration import Configuration
 from wellfit.search.score import Scorer, softmax
-from wellfit.search.selection import Candidate, best_supported, ensemble_weights, greedy_ensemble, paired, paired_merit, simplest_within, spread
+from wellfit.search.selection import (
+    Candidate,
+    best_supported,
+    ensemble_weights,
+    greedy_ensemble,
+    paired,
+    paired_merit,
+    simplest_within,
+    spread,
+)
 from wellfit.search.trainer import Outcome
 
 

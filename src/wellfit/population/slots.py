@@ -63,6 +63,11 @@ class Slot:
         """The values of all members as double-precision arrays."""
         return Values({n: np.array(self.row(n, progress, self.everyone), dtype=np.float64) for n in self.fields}, members=True)
 
+    def over_steps(self, name: str, progress: Sequence[float], run: slice | None = None, layers_behind: int = 0) -> np.ndarray:
+        """(steps, K) values of one hyperparameter in double precision; (1, K) where none of them moves."""
+        moments = progress if self.scheduled else progress[:1]
+        return np.array([self.row(name, p, run or self.everyone, layers_behind) for p in moments], dtype=np.float64)
+
     def keep(self, members: Sequence[int]) -> Slot | None:
         """The slot for some of the members; None when none of them has the part."""
         left = [self.members[m] for m in members]

@@ -101,6 +101,10 @@ class Stack(ABC):
     def progress(self) -> float:
         return self.step / self.problem.total_steps
 
+    def epoch_progress(self) -> list[float]:
+        """The progress at each step of the epoch that begins."""
+        return [(self.step + n) / self.problem.total_steps for n in range(self.problem.steps_per_epoch)]
+
     @property
     def done(self) -> bool:
         """Whether every member has finished its training."""
@@ -166,10 +170,9 @@ class Stack(ABC):
     def _shares_of_epoch(self, slot: Any) -> np.ndarray:
         """(K, steps): what an average takes in after each step of the epoch that begins, 0 for members without; counts them as
         taken."""
-        steps = self.problem.steps_per_epoch
-        out = np.zeros((len(self.members), steps))
-        for n in range(steps):
-            h = slot.numbers((self.step + n) / self.problem.total_steps)
+        out = np.zeros((len(self.members), self.problem.steps_per_epoch))
+        for n, progress in enumerate(self.epoch_progress()):
+            h = slot.numbers(progress)
             share, taken = slot.part.weight_of_current(self.taken, self.epoch / self.problem.epochs, h)
             self.taken = np.where(slot.present, taken, self.taken)
             out[slot.present, n] = share[slot.present]

@@ -99,11 +99,9 @@ class FusedUpdate:
         for slot in self._slots:
             here, kind = np.flatnonzero(slot.present), _kind(slot)
             context = StepContext(rates, base, lambda: None, self._stack.problem.steps_per_epoch)  # type: ignore[arg-type]
-            moments = progress if slot.scheduled else progress[:1]
             for n in np.flatnonzero(touched(slot.part, self._infos)).tolist():
                 behind = self._infos[n].layers_behind if slot.part.layered else 0
-                h = Values({f: np.array([slot.row(f, p, slot.everyone, behind) for p in moments]) for f in slot.fields},
-                           members=True)
+                h = Values({f: slot.over_steps(f, progress, layers_behind=behind) for f in slot.fields}, members=True)
                 a, b = (None if v is None else np.broadcast_to(v, rates.shape)[:, here] for v in part_values(slot.part, h, context))
                 assert a is not None
                 if kind == library.SHRINK:

@@ -97,11 +97,8 @@ class CudaStack(ReferenceStack):
 
     # ---- what the host writes down for an epoch
 
-    def _progress(self) -> list[float]:
-        return [(self.step + n) / self.problem.total_steps for n in range(self.problem.steps_per_epoch)]
-
     def _fill(self) -> None:
-        progress = self._progress()
+        progress = self.epoch_progress()
         factors = np.array([self.problem.rate_schedule.at(p) for p in progress])
         rates = np.array(self.base_rates64) * factors[:, None]
         first = [(1 - ADAM_BETAS[0]**t, adam_scale(ADAM_BETAS[1], t)) for t in range(self.step + 1, self.step + 1 + len(progress))]
@@ -129,7 +126,7 @@ class CudaStack(ReferenceStack):
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = _Series(slot, run, key[3], self._table(len(slot.fields), run.stop - run.start))
-            series.fill(self._progress())
+            series.fill(self.epoch_progress())
         return Values(dict(zip(slot.fields, self._clock.now(series.table), strict=True)), members=True)
 
     def _draw(self, part: Any, site: int | None = None, run: slice | None = None) -> Draw:
@@ -179,8 +176,8 @@ class _Series:
         self.slot, self.run, self.layers_behind, self.table = slot, run, layers_behind, table
 
     def fill(self, progress: Sequence[float]) -> None:
-        _write(self.table, np.array([[self.slot.row(n, p, self.run, self.layers_behind) for n in self.slot.fields]
-                                     for p in progress]))
+        values = [self.slot.over_steps(n, progress, self.run, self.layers_behind) for n in self.slot.fields]
+        _write(self.table, np.stack(values, axis=1))
 
 
 class _Mixing:

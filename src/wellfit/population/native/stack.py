@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from wellfit.core.operands import StepContext, Values
-from wellfit.core.schedule import Schedule
 from wellfit.kernels.mix import beta_quantile
 from wellfit.population.native import library
 from wellfit.population.native.library import NativeEvaluation, NativeMember, NativePart, NativeProblem, Value
@@ -127,22 +126,22 @@ class NativeStack(Stack):
     # ---- an epoch
 
     def _train_epoch(self) -> None:
-        steps = self.problem.steps_per_epoch
-        progress = (self.step + np.arange(steps)) / self.problem.total_steps
+        progress = self.epoch_progress()
+        steps = len(progress)
         self._rates[:] = [self.problem.rate_schedule.at(p) for p in progress]
         for table in self._tables:
             self._fill(table, progress)
-        self._fill_shares(progress)
+        self._fill_shares(steps)
         self._engine.train(self._number, self._problem, self._members, self.epoch, self.step, self.threads)
         self.step += steps
 
-    def _fill(self, table: _Table, progress: np.ndarray) -> None:
+    def _fill(self, table: _Table, progress: list[float]) -> None:
         slot = table.slot
         decays = table.acts and slot.part.name == "weight_decay"  # follows the learning rate
         if table.filled and not slot.scheduled and not decays:
             return
         table.filled = True
-        h = Values({n: _over_steps(slot, n, progress) for n in slot.fields}, members=True)
+        h = Values({n: slot.over_steps(n, progress).T for n in slot.fields}, members=True)
         if not table.acts:
             for name, values in table.values.items():
                 values[:] = getattr(h, name)
@@ -153,7 +152,7 @@ class NativeStack(Stack):
         if b is not None:
             table.values["b"][:] = b
 
-    def _fill_shares(self, progress: np.ndarray) -> None:
+    def _fill_shares(self, steps: int) -> None:
         """What averages take in at each step, and the shares of mixup: by the definitions, not in compiled code."""
         for slot in self._slots("average"):
             if slot.part.cadence == "step":
@@ -161,8 +160,7 @@ class NativeStack(Stack):
         for slot in self.slots:
             if type(slot.part) is Mixup:
                 rows = np.flatnonzero(slot.present)
-                steps = np.arange(self.step, self.step + len(progress))
-                uniform = self.streams.first_uniform("mixup", steps)[rows]
+                uniform = self.streams.first_uniform("mixup", np.arange(self.step, self.step + steps))[rows]
                 alpha = slot.numbers(0.0).alpha[rows, None]
                 self._mixup_shares[rows] = beta_quantile(torch.from_numpy(uniform), alpha).numpy()
 
@@ -201,20 +199,6 @@ class _Table:
         self.slot, self.acts, self.filled = slot, acts, False
         self.values: dict[str, np.ndarray] = {}
         self.touches = np.zeros(0, dtype=np.uint8)
-
-
-def _over_steps(slot: Slot, name: str, progress: np.ndarray) -> np.ndarray:
-    """(K, steps), or (K, 1) where nothing is scheduled; anything where a member lacks the part."""
-    def row(part: Any) -> Any:
-        value = 1.0 if part is None else getattr(part, name)
-        return [value.at(p) for p in progress] if isinstance(value, Schedule) else value
-
-    if not slot.scheduled:
-        return np.array([[row(m)] for m in slot.members], dtype=np.float64)
-    out = np.empty((len(slot.members), len(progress)))
-    for k, part in enumerate(slot.members):
-        out[k] = row(part)
-    return out
 
 
 def _value(table: np.ndarray, row: int) -> Value:
