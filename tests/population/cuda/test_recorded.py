@@ -21,6 +21,8 @@ from wellfit.population.problem import Member, Problem
 from wellfit.population.reference import ReferenceStack
 from wellfit.population.tiers import describe_tiers, tier_of
 from wellfit.population.train import stack_size
+from wellfit.regularizers.inputs import features
+from wellfit.regularizers.weights import groups
 
 EXACT = 1e-12
 
@@ -89,6 +91,27 @@ def test_nothing_in_a_record_comes_from_the_host() -> None:
     asked = {str(node.target) for node in stack.operations.graph.nodes}
     assert len(asked) > 50
     assert not {n for n in asked if any(w in n for w in ("lift", "_local_scalar", "nonzero", "masked_select"))}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_everything_a_step_touches_is_on_its_device(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device that has no memory whatever comes from another one is an error. Asked once, before a step is recorded: how many
+    groups there are, and mixup's alpha."""
+    for module in (features, groups):
+        monkeypatch.setattr(module, "group_count", lambda numbers: 4)
+    monkeypatch.setattr(CudaStack, "larger_shares", lambda self, name, run, alpha: torch.empty_like(alpha, dtype=torch.float64))
+    problem = classification(device="meta", optimizer=optimizer)
+    for norm in (False, True):
+        stack = CudaStack(problem, [member(n) for n in CASES if ("batch_norm" in member(n).recipe) == norm])
+        for _ in range(2):
+            stack._train_epoch()
+            for slot in stack._slots("average"):
+                if slot.part.cadence == "epoch":
+                    stack._average(slot)
+            weights, statistics = stack._judge()
+            assert stack.outputs(problem.folds[0].validation, [0, 1], weights, statistics).shape == (2, 40, 3)
+            stack.keep(range(len(stack.members) - 2))
+        assert stack.step == 2 * problem.steps_per_epoch
 
 
 def test_a_rare_part_is_applied_to_all_with_neutral_values() -> None:
