@@ -28,6 +28,8 @@ class Regularizer:
         proximal: whether its step is a proximal one, which needs the optimizer's metric and makes exact zeros.
         mixes_targets: whether its batch phase needs class targets as probabilities.
         stacked: whether K members can be trained as one stack of tensors; if not, they are trained one after the other.
+        recordable: whether what it does can be recorded on a graphics card, where nothing may ask the host (a singular value
+            decomposition does).
         takes: what the inputs of its batch phase are: "anything", "rows" (B, D), "images" (B, C, H, W), "waveforms"
             (B, T) or (B, 1, T), "spectrograms" (B, F, T) or (B, 1, F, T), or "tokens" (B, T) whole numbers.
         before_features: whether its batch phase needs the raw inputs, before features are computed from them.
@@ -54,6 +56,7 @@ class Regularizer:
     requires: ClassVar[Mapping[str, str]] = {}
     per_weight: ClassVar[bool] = False
     stacked: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
     elementwise: ClassVar[bool] = False
     proximal: ClassVar[bool] = False
     mixes_targets: ClassVar[bool] = False

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wellfit.kernels.numbers import as_like
+
 
 def clip_factor(square_norm: Tensor, max_norm: Any) -> Tensor:
     """min(1, max_norm / ‖g‖): the factor that brings a gradient to at most ``max_norm``; exactly 1 inside.
@@ -27,6 +29,6 @@ def unit_clip_factor(gradient: Tensor, weight: Tensor, ratio: Any, floor: Any, a
     def norm(values: Tensor) -> Tensor:
         return torch.linalg.vector_norm(values, dim=axes, keepdim=True) if axes else values.abs()
 
-    size, bound = norm(gradient), torch.maximum(norm(weight), torch.as_tensor(floor, dtype=weight.dtype, device=weight.device))
+    size, bound = norm(gradient), torch.maximum(norm(weight), as_like(floor, weight))
     bound = bound * ratio
     return torch.where(size > bound, bound / size, torch.ones_like(size))

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wellfit.kernels.numbers import as_like
+
 
 def decay_to_bound_(weight: Tensor, multiplier: Tensor, measure: Tensor, bound: Any, speed: Any) -> Tensor:
     """λ ← max(0, λ + μ·(R - κ)), then w ← (1 - min(2λ, 1))·w, both in place. An infinite bound leaves the weight alone.
@@ -15,7 +17,7 @@ def decay_to_bound_(weight: Tensor, multiplier: Tensor, measure: Tensor, bound: 
     >>> decay_to_bound_(w, m, w.square().mean(), 1.9, 1.0), m
     (tensor([1.6000, 0.0000]), tensor(0.1000))
     """
-    bound = torch.as_tensor(bound, dtype=measure.dtype, device=measure.device)
+    bound = as_like(bound, measure)
     excess = torch.where(bound.isinf(), torch.zeros_like(measure), measure - bound)
     multiplier.add_(speed * excess).clamp_min_(0)
     return weight.mul_(1 - (2 * multiplier).clamp_max(1))

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wellfit.kernels.numbers import as_like
+
 
 def project_l2_ball_(weight: Tensor, radius: Any, axes: tuple[int, ...]) -> Tensor:
     """Project onto ‖w‖₂ ≤ radius over ``axes``, in place; the remaining axes number the balls.
@@ -38,7 +40,7 @@ def project_l2_shell_(weight: Tensor, low: Any, high: Any, share: Any, axes: tup
             [0.0000, 0.0000]])
     """
     norm = unit_norm(weight, axes)
-    low, high, share = (torch.as_tensor(v, dtype=norm.dtype, device=norm.device) for v in (low, high, share))
+    low, high, share = (as_like(v, norm) for v in (low, high, share))
     within = (norm >= low) & (norm <= high)
     factor = torch.lerp(torch.ones_like(norm), norm.clamp(low, high) / norm, share)
     return weight.mul_(torch.where(within | (norm == 0) | (share == 0), torch.ones_like(norm), factor))
@@ -50,7 +52,7 @@ def clamp_towards_(weight: Tensor, low: Any, high: Any, share: Any) -> Tensor:
     >>> clamp_towards_(torch.tensor([-2.0, 0.5]), 0.0, 1.0, 1.0)
     tensor([0.0000, 0.5000])
     """
-    low, high, share = (torch.as_tensor(v, dtype=weight.dtype, device=weight.device) for v in (low, high, share))
+    low, high, share = (as_like(v, weight) for v in (low, high, share))
     return weight.lerp_(weight.clamp(low, high), share)
 
 

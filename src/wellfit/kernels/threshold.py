@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wellfit.kernels.numbers import as_like
+
 
 def firm_threshold_(weight: Tensor, strength: Any, gamma: Any, step: Any) -> Tensor:
     """The prox of MCP, p(w) = λ|w| - w²/(2γ) up to |w| = γλ and γλ²/2 beyond, in place.
@@ -29,7 +31,7 @@ def firm_threshold_(weight: Tensor, strength: Any, gamma: Any, step: Any) -> Ten
     tensor([0., 3.])
     """
     size = weight.abs()
-    strength, gamma, step = (torch.as_tensor(v, dtype=weight.dtype, device=weight.device) for v in (strength, gamma, step))
+    strength, gamma, step = (as_like(v, weight) for v in (strength, gamma, step))
     valley = step < gamma
     ratio = torch.where(valley, step / gamma, torch.zeros_like(step / gamma))
     shrunk = (size - step * strength).clamp_min_(0) / (1 - ratio)
@@ -63,7 +65,7 @@ def group_firm_threshold_(weight: Tensor, threshold: Tensor, limit: Any, total: 
             [0.0000, 0.0000]])
     """
     tiny = torch.finfo(weight.dtype).tiny
-    limit = torch.as_tensor(limit, dtype=weight.dtype, device=weight.device)
+    limit = as_like(limit, weight)
     safe = threshold.clamp_min(tiny)
     alive = total((weight / safe).square()) > 1  # not w²/c²: c² underflows
     t = total((weight.abs() - threshold).clamp_min_(0).square()).sqrt()
@@ -97,7 +99,7 @@ def scad_threshold_(weight: Tensor, strength: Any, a: Any, step: Any) -> Tensor:
     tensor([0.0000, 0.5000, 2.5882, 5.0000])
     """
     size = weight.abs()
-    strength, a, step = (torch.as_tensor(v, dtype=weight.dtype, device=weight.device) for v in (strength, a, step))
+    strength, a, step = (as_like(v, weight) for v in (strength, a, step))
     valley = step < a - 1
     soft = (size - step * strength).clamp_min(0)
     gap = torch.where(valley, a - 1 - step, torch.ones_like(a - step))
@@ -118,7 +120,7 @@ def half_threshold_(weight: Tensor, threshold: Any) -> Tensor:
     tensor([ 0.0000,  1.1295, -7.8212])
     """
     size = weight.abs()
-    threshold = torch.as_tensor(threshold, dtype=weight.dtype, device=weight.device)
+    threshold = as_like(threshold, weight)
     alive = size > 1.5 * threshold ** (2 / 3)
     cosine = threshold / 4 * torch.where(alive, size / 3, torch.ones_like(size)) ** -1.5
     root = size * (2 / 3) * (1 + torch.cos((2 / 3) * (math.pi - torch.arccos(cosine.clamp_max(1)))))

@@ -65,8 +65,18 @@ class Slot:
 
     def over_steps(self, name: str, progress: Sequence[float], run: slice | None = None, layers_behind: int = 0) -> np.ndarray:
         """(steps, K) values of one hyperparameter in double precision; (1, K) where none of them moves."""
-        moments = progress if self.scheduled else progress[:1]
-        return np.array([self.row(name, p, run or self.everyone, layers_behind) for p in moments], dtype=np.float64)
+        run = run or self.everyone
+        out = np.array([self.row(name, progress[0], run, layers_behind)], dtype=np.float64)
+        if not self.scheduled:
+            return out
+        out, seen = np.repeat(out, len(progress), axis=0), {}
+        for k, member in enumerate(self.members[run]):
+            value = getattr(member, name, None)
+            if isinstance(value, Schedule) and value.over_time:
+                if value not in seen:
+                    seen[value] = [value.at(p) for p in progress]
+                out[:, k] = seen[value]
+        return out
 
     def keep(self, members: Sequence[int]) -> Slot | None:
         """The slot for some of the members; None when none of them has the part."""

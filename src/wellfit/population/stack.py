@@ -171,8 +171,9 @@ class Stack(ABC):
         """(K, steps): what an average takes in after each step of the epoch that begins, 0 for members without; counts them as
         taken."""
         out = np.zeros((len(self.members), self.problem.steps_per_epoch))
+        h = slot.numbers(self.progress)
         for n, progress in enumerate(self.epoch_progress()):
-            h = slot.numbers(progress)
+            h = slot.numbers(progress) if slot.scheduled else h
             share, taken = slot.part.weight_of_current(self.taken, self.epoch / self.problem.epochs, h)
             self.taken = np.where(slot.present, taken, self.taken)
             out[slot.present, n] = share[slot.present]
@@ -182,6 +183,7 @@ class Stack(ABC):
         assert self.averages is not None
         share, taken = slot.part.weight_of_current(self.taken, self.epoch / self.problem.epochs, slot.numbers(self.progress))
         self.taken = np.where(slot.present, taken, self.taken)
+        share = np.where(slot.present, share, 0.0)
         for run in slot.runs:
             blend_(self.averages.values[run], self.weights.values[run],
                    torch.from_numpy(share[run]).to(self.device, self.dtype)[:, None])
@@ -237,9 +239,12 @@ class Stack(ABC):
 
     def _leave_trail(self, who: np.ndarray, values: Tensor) -> None:
         """Keep the validation outputs of members that stop early: where their epoch is chosen is not where it may be judged."""
-        for position, row in enumerate(who):
-            if len(self.problem.folds) > 1 and any(s.present[row] for s in self._slots("monitor")):
-                self.trail[int(row)] = values[position].float().cpu().numpy()
+        monitors = self._slots("monitor")
+        if len(self.problem.folds) < 2 or not monitors:
+            return
+        positions = np.flatnonzero(np.any([s.present for s in monitors], axis=0)[who])
+        kept = values[torch.from_numpy(positions).to(values.device)].float().cpu().numpy()
+        self.trail.update({int(who[position]): outputs.copy() for position, outputs in zip(positions, kept, strict=True)})
 
     def _observe(self, metrics: dict[str, np.ndarray]) -> None:
         self.best_epoch = np.where(self.stopped, self.best_epoch, self.epoch)

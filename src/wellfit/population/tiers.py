@@ -29,7 +29,7 @@ def why_reference(problem: Problem, member: Member) -> str:
     if problem.engine == "reference":
         return "asked for"
     if problem.engine == "auto" and on_card(problem.device):
-        return ""
+        return next((f"{part.name} cannot be recorded" for part in member.recipe if not part.recordable), "")
     engine = library.engine()
     reason = library.why_not() if engine is None else beyond(problem, member)
     if reason and problem.engine == "native":

@@ -30,6 +30,7 @@ CHECKPOINT_SECONDS = 2.0
 _DEFAULT_CACHE = 16 * 2**20
 _STEP_SECONDS, _FLOP_SECONDS = 5e-6, 1.5e-11  # of the compiled engine, roughly
 _LOOK_SECONDS, _STACK_BYTES, _CARD_BYTES = 0.5, 2**28, 2**32
+_SHARE_TO_LEAVE, _SAVING_COSTS = 0.25, 10
 
 
 @dataclass
@@ -122,7 +123,8 @@ def stack_size(problem: AnyProblem, largest: int = 48, tier: str = "reference") 
         return int(np.clip(min(_LOOK_SECONDS / epoch, _STACK_BYTES / (parameters * 16)), 8, 512))
     activations = batch * sum(problem.network.widths) * 4
     if tier == "cuda":
-        return int(np.clip(_CARD_BYTES // (parameters * 32 + activations * 8), 8, 1024))
+        tables = 80 * problem.rows_per_fold + 16 * problem.steps_per_epoch * len(problem.network.shapes(True))
+        return int(np.clip(_CARD_BYTES // (parameters * 32 + activations * 8 + tables), 8, 1024))
     return int(np.clip(cache_bytes() // (parameters * 16 + activations * 4), 4, largest))
 
 
@@ -176,7 +178,7 @@ class StackRun:
         # without validation rows only the numbers at the end are of use
         self._validated = any(len(f.validation) for f in problem.folds)
         self._last_epochs = {m.epochs or problem.epochs for m in members.values()}
-        self._saved_at = time.monotonic()
+        self._saved_at, self._pause = time.monotonic(), CHECKPOINT_SECONDS
         self.stack: AnyStack | None = None
         if not (checkpoint and self._restore()):
             self.stack = self._new_stack()
@@ -192,18 +194,19 @@ class StackRun:
                 return False
             started, trained = time.perf_counter(), True
             metrics = stack.run_epoch(evaluate=self._validated or stack.epoch + 1 in self._last_epochs)
-            for row, number in enumerate(self.ids):
+            live = [(row, number) for row, number in enumerate(self.ids) if not self.records[number].ended]
+            for row, number in live:
                 for name in MetricNames:
                     self.records[number].history[name].append(float(metrics[name][row]) if metrics else math.nan)
                 if row in stack.trail:
                     self._trails.setdefault(number, []).append(stack.trail[row])
-            self.member_epochs += len(self.ids)
+            self.member_epochs += len(live)
             self._close_finished()
             self.seconds += time.perf_counter() - started
-            report(len(self.ids), stack.epoch)
-            if self.checkpoint and time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+            report(len(live), stack.epoch)
+            if self.checkpoint and time.monotonic() - self._saved_at > self._pause:
                 self.save()
-        if self.checkpoint and trained and time.monotonic() - self._saved_at > CHECKPOINT_SECONDS / 4:
+        if self.checkpoint and trained and time.monotonic() - self._saved_at > self._pause / 4:
             self.save()  # other stacks take their turn before this one is heard of again
         return True
 
@@ -229,13 +232,15 @@ class StackRun:
             self.stack = None  # frees the memory
 
     def _close_finished(self) -> None:
-        """Members whose training has ended hand over their result and leave the computation."""
+        """Members whose training has ended hand over their result and leave the computation; where a step is recorded for all of
+        them, when they are many: recording anew costs more than they do."""
         stack = self.stack
         assert stack is not None
-        finished = stack.finished()
-        if not finished.any():
+        ended = np.array([self.records[n].ended for n in self.ids])
+        finished = stack.finished() | ended
+        rows = np.flatnonzero(finished & ~ended)
+        if not len(rows):
             return
-        rows = np.flatnonzero(finished)
         for fold in np.unique(stack.fold_of[rows]):
             same = rows[stack.fold_of[rows] == fold].tolist()
             validation = self.problem.folds[fold].validation
@@ -251,7 +256,8 @@ class StackRun:
                     record.trail = np.stack(steps)
                 if self.wants.weights:
                     record.weights = stack.final_weights(row)
-        self._keep_rows(np.flatnonzero(~finished).tolist())
+        if self.tier != "cuda" or finished.mean() >= _SHARE_TO_LEAVE or finished.all():
+            self._keep_rows(np.flatnonzero(~finished).tolist())
 
     # ---- checkpoint
 
@@ -259,6 +265,7 @@ class StackRun:
         """Write everything needed to go on, atomically."""
         if self.checkpoint is None:
             return
+        begun = time.monotonic()
         tensors: dict[str, Tensor] = {} if self.stack is None else {f"stack.{k}": v for k, v in self.stack.state().items()}
         described: dict[str, Any] = {}
         for number, record in self.records.items():
@@ -276,6 +283,7 @@ class StackRun:
         save_file(tensors, temporary, metadata={"state": json.dumps(meta)})
         os.replace(temporary, self.checkpoint)
         self._saved_at = time.monotonic()
+        self._pause = max(CHECKPOINT_SECONDS, _SAVING_COSTS * (self._saved_at - begun))  # a large stack is saved less often
 
     def _restore(self) -> bool:
         assert self.checkpoint is not None

@@ -20,7 +20,7 @@ from wellfit.core.registry import lookup
 from wellfit.data.preprocess import BINS
 from wellfit.population.pool import Pool
 from wellfit.population.problem import Member
-from wellfit.population.tiers import AnyProblem, make_stack, tier_of
+from wellfit.population.tiers import AnyProblem, make_stack, on_card, tier_of
 from wellfit.population.train import stack_size
 from wellfit.search.configuration import Configuration
 from wellfit.search.prepare import PreparedTable
@@ -158,8 +158,13 @@ class Foundation:
         """Whether trying two configurations with these settings keeps within the share of the budget."""
         if self.budget.seconds is None:
             return True
-        needed = 2 * settings.folds * settings.epochs * self._seconds[settings.hidden] / self.pool.workers
+        needed = 2 * settings.folds * settings.epochs * self._seconds[settings.hidden] / self._at_once
         return time.monotonic() - self.started + needed < SHARE * self.budget.seconds + 1.0
+
+    @property
+    def _at_once(self) -> int:
+        """How many stacks are trained at a time: one for each core, but for a graphics card one."""
+        return 1 if on_card(self.prepared.device) else self.pool.workers
 
     def _fitted(self, settings: Settings) -> Settings:
         """Fewer epochs and folds, until the comparison of all methods fits about a third of a time budget (it costs more than the
@@ -173,13 +178,13 @@ class Foundation:
         probe = replace(self.prepared.problem(settings, (part,)), epochs=3)
         recipe = Recipe(lookup("dropout")())
         tier = tier_of(probe, Member(recipe, 1e-3))
-        count = min(stack_size(probe, tier=tier), 4 if tier == "native" else 16)
+        count = min(stack_size(probe, tier=tier), {"native": 4, "cuda": _COMPARED * settings.folds}.get(tier, 16))
         stack = make_stack(probe, [Member(recipe, 1e-3, seed=k) for k in range(count)], tier=tier)
         stack.run_epoch()
         begun = time.perf_counter()
         stack.run_epoch()
         self._seconds[settings.hidden] = each = scale * (time.perf_counter() - begun) / count
-        allowed = 0.25 * self.budget.seconds * self.pool.workers / (_COMPARED * each)  # epochs of all folds together
+        allowed = 0.25 * self.budget.seconds * self._at_once / (_COMPARED * each)  # epochs of all folds together
         return settings.within(allowed, epochs=self.asked.epochs is None, folds=self.asked.folds is None)
 
 

@@ -71,7 +71,7 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
         device: "cpu", "cuda", "cuda:1" or "mps". By default the CPU for tables, images and sounds, for a ``wf.Task`` its own.
         workers: cores to use (default: all).
         overwrite: replace an existing run in ``out``.
-        resume: go on with an interrupted run directory; everything else is read from it.
+        resume: go on with an interrupted run directory; everything else but ``workers`` and ``device`` is read from it.
         progress: a live bar, or an object of your own (:class:`~wellfit.search.live.Listener`).
 
     Returns:
@@ -87,7 +87,7 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
             run = RunDirectory.open(resume)
             if run.complete:
                 return TuneResult(run.path, data if isinstance(data, Task) else None)
-            asked = _recorded(run, data)
+            asked = {**_recorded(run, data), **({} if device is None else {"device": device})}
         else:
             if data is None:
                 raise WellfitError("tune needs data.", received="none",
@@ -100,6 +100,8 @@ def tune(data: Any = None, target: str | None = None, *, budget: str | float = "
                      "batch_size": batch_size, "folds": folds, "encoding": encoding, "engine": engine, "device": device}
             _check(asked, workers)
             run = None
+        if asked.get("device"):
+            check_device(asked["device"], table=kind_of(asked["data"]) == "table")
         listener.stage("reading the data")
         prepared, settings = opened(asked)
         if run is not None:
@@ -141,8 +143,6 @@ def _check(asked: dict[str, Any], workers: int | None) -> None:
         raise WellfitError("Unknown engine.", received=repr(asked["engine"]), expected=", ".join(ENGINES))
     if asked["engine"] == "native" and (reason := why_not()):
         raise WellfitError("The native engine is not there.", received=reason, action='choose the engine "auto"')
-    if asked["device"] is not None:
-        check_device(asked["device"], table=kind_of(asked["data"]) == "table")
     for name, low in (("epochs", 1), ("batch_size", 2), ("folds", 1)):
         if asked[name] is not None and (not isinstance(asked[name], int) or asked[name] < low):
             raise WellfitError(f"{name} is too small.", received=repr(asked[name]), expected=f"a whole number of at least {low}")

@@ -6,6 +6,7 @@ as a graphics card would record it, by the operations alone, which would keep wh
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +17,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import wellfit as wf
 from population.solo import CASES, PROBLEMS, classification, member
+from wellfit.core.registry import registered
 from wellfit.population.cuda.stack import CudaStack
 from wellfit.population.problem import Member, Problem
 from wellfit.population.reference import ReferenceStack
 from wellfit.population.tiers import describe_tiers, tier_of
-from wellfit.population.train import stack_size
+from wellfit.population.train import StackRun, Wants, stack_size
 from wellfit.regularizers.inputs import features
 from wellfit.regularizers.weights import groups
 
@@ -85,12 +87,38 @@ def test_all_cases_in_one_record_and_after_some_have_left(problem: str) -> None:
     assert differences(*stacks) < EXACT
 
 
+def operations(stack: Any) -> set[str]:
+    return {str(node.target) for node in stack.operations.graph.nodes}
+
+
+FROM_THE_HOST = ("lift", "_local_scalar", "nonzero", "masked_select")
+WAITS = ("svd", "eigh", "linalg_solve")
+
+
 def test_nothing_in_a_record_comes_from_the_host() -> None:
     """Copies from main memory, and questions to the device, would be refused where steps are recorded for good."""
-    stack = after(_Recorded, classification(), [member("everything with skips"), member("group mcp units")], 1)
-    asked = {str(node.target) for node in stack.operations.graph.nodes}
+    asked = operations(after(_Recorded, classification(), [member("everything with skips"), member("group mcp units")], 1))
     assert len(asked) > 50
-    assert not {n for n in asked if any(w in n for w in ("lift", "_local_scalar", "nonzero", "masked_select"))}
+    assert not {n for n in asked if any(w in n for w in (*FROM_THE_HOST, *WAITS))}
+
+
+USUAL: dict[str, dict[str, Any]] = {"weight_decay": {"rate": 0.1}}
+NEEDS: dict[str, tuple[Any, ...]] = {"stochastic_depth": (wf.SkipConnections(),)}
+
+
+STACKED = [n for n, kind in sorted(registered().items()) if kind.stacked and kind.takes in ("anything", "rows")]
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_every_part_that_is_stacked_can_be_recorded_or_says_that_it_cannot(name: str) -> None:
+    """Also those that a search does not offer."""
+    kind = registered()[name]
+    recipe = wf.Recipe(kind(**USUAL.get(name, {})), *NEEDS.get(name, ()))
+    other = wf.Recipe(*[p for p in recipe if p.name == "batch_norm"])
+    asked = operations(after(_Recorded, classification(), [Member(recipe, 0.01, seed=1), Member(other, 0.01, seed=2)], 1))
+    assert not {n for n in asked if any(w in n for w in FROM_THE_HOST)}
+    assert kind.recordable == (not {n for n in asked if any(w in n for w in WAITS)})
+    assert tier_of(classification(device="cuda"), Member(recipe, 0.01)) == ("cuda" if kind.recordable else "reference")
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -112,6 +140,41 @@ def test_everything_a_step_touches_is_on_its_device(optimizer: str, monkeypatch:
             assert stack.outputs(problem.folds[0].validation, [0, 1], weights, statistics).shape == (2, 40, 3)
             stack.keep(range(len(stack.members) - 2))
         assert stack.step == 2 * problem.steps_per_epoch
+
+
+def test_one_average_leaves_the_others_alone() -> None:
+    """EMA and SWA in turns: each slot is applied to all, and takes in nothing where a member has the other."""
+    members = [Member(wf.Recipe(wf.EMA(0.8) if k % 2 else wf.SWA(0.3)), 0.02, seed=k) for k in range(8)]
+    expected, found = (after(kind, classification(), members, 4) for kind in (ReferenceStack, CudaStack))
+    assert {len(s.runs) for s in found.slots} == {1}
+    assert differences(expected, found) < EXACT
+    assert not torch.equal(found.averages.values, found.weights.values)
+
+
+def test_members_that_have_ended_ride_along_until_they_are_many() -> None:
+    """A record is made anew when a member leaves. Whoever has ended changes nothing any more, and is counted no longer."""
+    members = {k: Member(wf.Recipe(wf.EarlyStopping(patience=1 + k % 5)), 0.05, seed=k, fold=k % 2) for k in range(20)}
+    problem, runs = classification(epochs=12), []
+    for tier in ("reference", "cuda"):
+        run = StackRun(problem, members, Wants(weights=True), tier=tier)
+        assert run.advance(12, None, lambda alive, epoch: None)
+        runs.append(run)
+    lengths = {len(r.history["train_loss"]) for r in runs[0].records.values()}
+    assert len(lengths) > 2  # they did end at different times
+    for k, expected in runs[0].records.items():
+        found = runs[1].records[k]
+        assert expected.ended and found.ended and expected.best_epoch == found.best_epoch
+        assert np.allclose(expected.history["validation_loss"], found.history["validation_loss"], atol=1e-4)
+        assert np.allclose(expected.outputs, found.outputs, atol=1e-4) and expected.trail.shape == found.trail.shape
+        assert all(np.allclose(w, found.weights[n], atol=1e-4) for n, w in expected.weights.items())
+    assert runs[0].member_epochs == runs[1].member_epochs
+
+
+def test_a_stack_that_is_let_go_frees_its_memory() -> None:
+    stack = CudaStack(classification(), [member("l1")])
+    gone = weakref.ref(stack)
+    del stack
+    assert gone() is None
 
 
 def test_a_rare_part_is_applied_to_all_with_neutral_values() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +33,21 @@ _TILE, _WIDEST = 1024, 8192
 
 def triton_at_hand(device: torch.device) -> bool:
     """Whether Triton can run here: on a graphics card, or anywhere through its interpreter (``TRITON_INTERPRET=1``)."""
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    return (device.type == "cuda" or interpreted) and importlib.util.find_spec("triton") is not None
+    if importlib.util.find_spec("triton") is None:
+        return False
+    return os.environ.get("TRITON_INTERPRET") == "1" or (device.type == "cuda" and _compiles(device))
+
+
+@cache
+def _compiles(device: torch.device) -> bool:
+    """Whether Triton has what it needs for a card: it builds a helper with the compiler of the host, which may not be there."""
+    try:
+        from triton.runtime import driver
+
+        driver.active.get_current_target()
+    except Exception:  # whatever is missing, tensors do the same
+        return False
+    return torch.cuda.get_device_capability(device) >= (7, 0)
 
 
 def fused_update(stack: CudaStack) -> FusedUpdate | None:
@@ -77,7 +92,7 @@ class FusedUpdate:
     """
 
     def __init__(self, stack: CudaStack, slots: Sequence[Slot], left: Sequence[Slot]):
-        self._stack, self._slots, self.left = stack, list(slots), list(left)
+        self._of, self._slots, self.left = weakref.ref(stack), list(slots), list(left)  # a cycle would keep the card's memory
         self._stepwise = [s for s in stack._slots("average") if s.part.cadence == "step"]
         self.averages = bool(self._stepwise) and not left
         count, steps = len(stack.members), stack.problem.steps_per_epoch
@@ -85,6 +100,12 @@ class FusedUpdate:
         self._of_members = torch.zeros(steps, count, 4, dtype=stack.dtype, device=stack.device)
         self._of_pieces = torch.zeros(steps, count, len(self._infos), 4, dtype=stack.dtype, device=stack.device)
         self._launches = _launches(stack.weights, stack.device)
+
+    @property
+    def _stack(self) -> CudaStack:
+        stack = self._of()
+        assert stack is not None
+        return stack
 
     def fill(self, progress: Sequence[float], rates: np.ndarray, scales: np.ndarray, shares: Mapping[int, np.ndarray]) -> None:
         """Write down an epoch: rates (steps, K), Adam's scales (steps, 2), shares of averages (steps, K) by slot."""
@@ -99,9 +120,13 @@ class FusedUpdate:
         for slot in self._slots:
             here, kind = np.flatnonzero(slot.present), _kind(slot)
             context = StepContext(rates, base, lambda: None, self._stack.problem.steps_per_epoch)  # type: ignore[arg-type]
+            told_of: dict[int, Values] = {}
             for n in np.flatnonzero(touched(slot.part, self._infos)).tolist():
                 behind = self._infos[n].layers_behind if slot.part.layered else 0
-                h = Values({f: slot.over_steps(f, progress, layers_behind=behind) for f in slot.fields}, members=True)
+                if behind not in told_of:
+                    told_of[behind] = Values({f: slot.over_steps(f, progress, layers_behind=behind) for f in slot.fields},
+                                             members=True)
+                h = told_of[behind]
                 a, b = (None if v is None else np.broadcast_to(v, rates.shape)[:, here] for v in part_values(slot.part, h, context))
                 assert a is not None
                 if kind == library.SHRINK:

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size", "members", "pieces"])  # members leave: no reason to compile again
 def update_kernel(weights, gradients, firsts, seconds, averages, of_members, of_pieces, tiles, position, size, members, pieces,
                   BETA1: tl.constexpr, BETA2: tl.constexpr, EPSILON: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
                   AVERAGES: tl.constexpr):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,13 +78,13 @@ class CudaStack(ReferenceStack):
         """One step: asked for the first time, recorded the second, played from then on."""
         if self._record is None and self.device.type == "cuda" and self._warm:
             record = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(record):
+            with torch.cuda.graph(record, stream=_stream(self.device)):
                 self._whole_step()
             self._record = record  # recording does not compute
         if self._record is not None:
             self._record.replay()
         elif self.device.type == "cuda":  # libraries make their workspaces, and tables come to be, outside of the record
-            side = torch.cuda.Stream()
+            side = _stream(self.device)
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 self._whole_step()
@@ -167,6 +168,12 @@ class CudaStack(ReferenceStack):
             mixing = self._mixing[key] = _Mixing(self._streams_of(run), name, alpha.double().cpu().numpy(), table)
             mixing.fill(self.step)
         return self._clock.now(mixing.table)
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One stream of each card for first and recorded steps: libraries keep a workspace for every stream they ever saw."""
+    return torch.cuda.Stream(device)
 
 
 class _Series:

@@ -39,6 +39,7 @@ class OrthogonalWeights(Regularizer):
 
     order: ClassVar[int] = 85
     per_weight: ClassVar[bool] = True
+    recordable: ClassVar[bool] = False
     projects: ClassVar[bool] = False
     moment: ClassVar[Literal["before", "after"]] = "after"
 

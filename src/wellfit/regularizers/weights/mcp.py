@@ -13,6 +13,7 @@ from wellfit.core.operands import StepContext, Values, WeightInfo, member_sum, o
 from wellfit.core.registry import register
 from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
+from wellfit.kernels.numbers import as_like
 from wellfit.kernels.threshold import firm_threshold_
 
 
@@ -57,7 +58,7 @@ class MCP(Regularizer):
     def penalty(self, weight: Tensor, info: WeightInfo, h: Values) -> Tensor:
         strength, gamma, size = over(h.strength, weight), over(h.gamma, weight), weight.abs()
         rising = strength * size - size.square() / (2 * gamma)
-        flat = torch.as_tensor(gamma * strength * strength / 2, dtype=weight.dtype, device=weight.device)
+        flat = as_like(gamma * strength * strength / 2, weight)
         return member_sum(torch.where(size <= gamma * strength, rising, flat), h.members)
 
     def update_(self, weight: Tensor, info: WeightInfo, h: Values, context: StepContext) -> None:

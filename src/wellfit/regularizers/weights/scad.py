@@ -13,6 +13,7 @@ from wellfit.core.operands import StepContext, Values, WeightInfo, member_sum, o
 from wellfit.core.registry import register
 from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
+from wellfit.kernels.numbers import as_like
 from wellfit.kernels.threshold import scad_threshold_
 
 
@@ -52,7 +53,7 @@ class SCAD(Regularizer):
     def penalty(self, weight: Tensor, info: WeightInfo, h: Values) -> Tensor:
         strength, a, size = over(h.strength, weight), over(h.a, weight), weight.abs()
         bend = (2 * a * strength * size - size.square() - strength * strength) / (2 * (a - 1))
-        flat = torch.as_tensor(strength * strength * (a + 1) / 2, dtype=weight.dtype, device=weight.device)
+        flat = as_like(strength * strength * (a + 1) / 2, weight)
         inner = torch.where(size <= strength, strength * size, bend)
         return member_sum(torch.where(size <= a * strength, inner, flat), h.members)
 

@@ -14,6 +14,7 @@ from wellfit.core.operands import StepContext, Values, WeightInfo, over
 from wellfit.core.registry import register
 from wellfit.core.regularizer import Regularizer
 from wellfit.core.select import selection
+from wellfit.kernels.numbers import as_like
 from wellfit.kernels.project import circular_operator_norm
 from wellfit.kernels.threshold import clip_singular_values_
 
@@ -53,6 +54,7 @@ class SpectralNorm(Regularizer):
 
     order: ClassVar[int] = 84
     per_weight: ClassVar[bool] = True
+    recordable: ClassVar[bool] = False
     leaves_scale_invariant: ClassVar[bool] = True
     moment: ClassVar[Literal["before", "after"]] = "after"
     acts_as: ClassVar[Literal["", "decay", "sparsity", "bound"]] = "bound"
@@ -80,5 +82,5 @@ class SpectralNorm(Regularizer):
             weight.copy_(back(matrix * torch.where(norm > radius, radius / norm, torch.ones_like(norm))))
             return
         radius = over(h.radius, matrix[..., 0])
-        bound = torch.as_tensor(radius, dtype=weight.dtype, device=weight.device)
+        bound = as_like(radius, weight)
         weight.copy_(back(clip_singular_values_(matrix.clone(), lambda values: torch.minimum(values, bound))))
