@@ -52,6 +52,7 @@ EXAMPLES = """examples:
 """
 TUNED = ("unregularized", "single", "tuned", "ensemble")
 RANKED = (*TUNED, "sklearn mlp", "linear", "xgboost", "xgboost, bal", *(m for methods in ALSO.values() for m in methods))
+RIVALS = ("sklearn mlp", "linear", "xgboost", "xgboost, tuned", "realmlp")
 COCKTAIL = ("adult", "credit_g", "arrhythmia", "phoneme", "kc1", "vehicle", "cnae_9", "shuttle", "car")
 GROUPS = {"mice_protein": "mouse"}  # where the manifest names no group column
 COCKTAIL_GAIN, MADELON, RMSE_SHARE, RMSE_SETS = 4.8, 80.0, 0.9, ("concrete", "california_housing", "abalone")
@@ -270,7 +271,8 @@ def ranks(tables: dict[str, dict[str, Any]], methods: Sequence[str]) -> dict[str
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     tables = averaged(records)
     present = [m for m in dict.fromkeys((*TUNED, *BASELINES, *RANKED)) if any(m in t["methods"] for t in tables.values())]
-    ranked = [m for m in RANKED if m in present]
+    on = {m: sum(m in t["methods"] for t in tables.values()) for m in present}
+    ranked = [m for m in RANKED if m in present and on[m] == max(on.values())]  # one that was run on a few would hide the others
     ranking = ranks(tables, ranked)
     classified = [t for t in tables.values() if t["metric"] == "balanced_accuracy"]
     methods = {}
@@ -282,8 +284,11 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
                            "ranked_sets": len(own),
                            "wins": sum(r[method] == min(r.values()) for r in ranking.values()) if own else None}
     cocktail = {n: beside_paper(t) for n, t in tables.items() if n in COCKTAIL}
-    return {"methods": methods, "ranks": ranking, "cocktail": cocktail, "tables": tables,
-            "targets": targets(tables, methods, cocktail)}
+    rivalry = {own: {m: (mean([r[m] for r in found.values()]), sum(r[m] == min(r.values()) for r in found.values()), len(found))
+                     for m in (own, *RIVALS)}
+               for own in ("ensemble", "tuned") if (found := ranks(tables, (own, *RIVALS)))}
+    return {"methods": methods, "ranks": ranking, "ranked": ranked, "rivalry": rivalry, "cocktail": cocktail, "tables": tables,
+            "targets": targets(tables, methods, cocktail, rivalry)}
 
 
 def beside_paper(found: dict[str, Any]) -> dict[str, float | None]:
@@ -296,7 +301,8 @@ def beside_paper(found: dict[str, Any]) -> dict[str, float | None]:
             "paper_plain": found["paper"].get("MLP"), "paper_cocktail": found["paper"].get("cocktail")}
 
 
-def targets(tables: dict[str, dict[str, Any]], methods: dict[str, Any], cocktail: dict[str, Any]) -> list[dict[str, Any]]:
+def targets(tables: dict[str, dict[str, Any]], methods: dict[str, Any], cocktail: dict[str, Any],
+            rivalry: dict[str, dict[str, tuple[float, int, int]]]) -> list[dict[str, Any]]:
     """The targets of the benchmark, with what was measured; ``reached`` is None where something is missing."""
     out: list[dict[str, Any]] = []
 
@@ -322,6 +328,9 @@ def targets(tables: dict[str, dict[str, Any]], methods: dict[str, Any], cocktail
         measured = "" if mine is None or theirs is None else f": {mine:.2f} against {theirs:.2f}"
         add(f"mean rank of the tuned ensemble better than that of {other}{measured}",
             None if mine is None or theirs is None else mine < theirs)
+    for own, found in rivalry.items():
+        add(f"{own} first in mean rank, one against {', '.join(RIVALS)}: {found[own][0]:.2f}, "
+            f"next {min(found[m][0] for m in RIVALS):.2f}", found[own][0] < min(found[m][0] for m in RIVALS))
     found = tables.get("madelon", {}).get("methods", {})
     measured = f": {100 * found['tuned']['test']:.1f} (ensemble {100 * found['ensemble']['test']:.1f})" if found else ""
     add(f"madelon, tuned: at least {MADELON:g}{measured}", 100 * found["tuned"]["test"] >= MADELON if found else None)
@@ -351,8 +360,10 @@ def print_summary(found: dict[str, Any]) -> None:
     print(table(["", "mean", "median", "sets", "mean rank", "wins"],
                 [[m, f"{v['mean']:.2f}", f"{v['median']:.2f}", v["sets"],
                   "" if v["mean_rank"] is None else f"{v['mean_rank']:.2f}", v["wins"]] for m, v in found["methods"].items()]))
-    print(f"\n{len(found['ranks'])} tables are ranked (those on which every method was run), among: "
-          f"{', '.join(m for m in RANKED if m in present)}")
+    print(f"\n{len(found['ranks'])} tables are ranked, among: {', '.join(found['ranked'])}")
+    for own, rivals in found["rivalry"].items():
+        print(f"{own} against the others alone, {rivals[own][2]} tables (mean rank of {len(rivals)}, wins): "
+              + ", ".join(f"{m} {rank:.2f} ({wins})" for m, (rank, wins, _) in rivals.items()))
     if found["cocktail"]:
         print_cocktail(found["cocktail"])
     print("\nTARGETS\n")

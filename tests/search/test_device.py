@@ -41,9 +41,9 @@ def test_a_missing_card_is_said_before_anything_is_written(tmp_path: Path, diabe
 
 
 def test_the_problem_of_a_table_knows_its_device(diabetes: Any) -> None:
-    asked = {"data": diabetes, "target": "target", "task": None, "group": None, "time": None, "drop": [], "test": None, "metric": None,
-             "hidden": None, "activation": None, "epochs": None, "batch_size": None, "folds": None, "encoding": "auto", "seed": 0,
-             "class_weights": None}
+    asked = {"data": diabetes, "target": "target", "drop": [], "encoding": "auto", "seed": 0,
+             **dict.fromkeys(("task", "group", "time", "test", "metric", "hidden", "activation", "epochs", "batch_size", "folds",
+                              "class_weights"))}
     for device, expected in ((None, "cpu"), ("cuda:1", "cuda:1")):
         prepared, settings = opened({**asked, "device": device})
         problem = prepared.problem(settings, tuple(prepared.split.folds))
