@@ -166,3 +166,18 @@ def test_the_merit_tells_apart_what_an_accuracy_cannot() -> None:
     assert effect == pytest.approx(vague.merit - clear.merit) and 0 < low < effect < high
     backwards, _ = paired_merit(scorer, clear, vague, resamples)
     assert backwards == pytest.approx(-effect)
+
+
+@pytest.mark.parametrize(("surer", "expected"), [(3.0, "dropout"), (1.0, "unregularized")])
+def test_a_tie_in_the_metric_goes_to_the_clearly_better_merit(surer: float, expected: str) -> None:
+    """The same rows are wrong with and without the recipe. Where it is clearly surer of the right ones it is preferred."""
+    rng = np.random.default_rng(6)
+    y = rng.integers(0, 2, 150)
+    scorer = Scorer("balanced_accuracy", y, 2)
+    wrong = rng.random(150) < 0.2
+    towards = np.where(wrong, -0.3, 0.3 + rng.random(150))[:, None] * np.eye(2)[y]
+    plain = candidate(scorer, [softmax(towards * (1 + 0.1 * rng.random((150, 1)))) for _ in range(3)])
+    other = candidate(scorer, [softmax(towards * np.where(wrong, 1.0, surer)[:, None] * (1 + 0.1 * rng.random((150, 1))))
+                               for _ in range(3)], "dropout")
+    chosen = best_supported(scorer, [other, plain], plain, scorer.resamples(300))
+    assert chosen is (other if expected == "dropout" else plain)

@@ -52,6 +52,11 @@ class Scorer:
     def higher_is_better(self) -> bool:
         return HIGHER_IS_BETTER[self.metric] if self.own is None else self.own
 
+    @property
+    def counts_rows(self) -> bool:
+        """Whether a row is right or wrong to the metric, and nothing in between."""
+        return self.own is None and self.metric in ("balanced_accuracy", "accuracy")
+
     def rows(self, predictions: np.ndarray) -> np.ndarray:
         """(n,): what each row contributes: wrongness, log loss or squared error."""
         if self.own is not None:
@@ -68,7 +73,7 @@ class Scorer:
         An accuracy on a few hundred rows is coarse: half the log loss is added, after one temperature has taken out over- and
         underconfidence (which cost no accuracy), and with the classes weighted as the metric weights them.
         """
-        if self.metric not in ("balanced_accuracy", "accuracy"):
+        if not self.counts_rows:
             return self.error(self.rows(predictions))
         weights = self.merit_weights
         return float(weights @ self.merit_rows(predictions, weights))

@@ -80,17 +80,27 @@ def paired_merit(scorer: Scorer, worse: Candidate, better: Candidate, resamples:
 
 
 def best_supported(scorer: Scorer, finalists: Sequence[Candidate], plain: Candidate, resamples: np.ndarray) -> Candidate:
-    """The finalist with the smallest merit whose gain over ``plain`` is at least one standard error of that gain; else ``plain``.
+    """The finalist with the smallest merit that has shown more than luck; else ``plain``.
 
-    On few rows the best of hundreds is often the luckiest: a recipe has to show more than luck before it is preferred to none.
+    On few rows the best of hundreds is often the luckiest. So its gain over ``plain`` is to be at least one standard error of that
+    gain in the metric; or, where the metric counts rows and ties are many, two in the merit, with a metric that is no worse
+    (measured by benchmarks/choice.py).
     """
     for candidate in sorted(finalists, key=lambda c: c.merit):
         if candidate.configuration.key == plain.configuration.key:
             continue
-        effect, (low, high) = paired(scorer, plain, candidate, resamples)
-        if effect > 0 and effect >= (high - low) / (2 * 1.96):
+        gain = paired(scorer, plain, candidate, resamples)
+        if _clear(gain, 1):
+            return candidate
+        if scorer.counts_rows and gain[0] >= 0 and _clear(paired_merit(scorer, plain, candidate, resamples), 2):
             return candidate
     return plain
+
+
+def _clear(gain: tuple[float, tuple[float, float]], times: float) -> bool:
+    """Whether a gain is so many of its standard errors above zero."""
+    effect, (low, high) = gain
+    return effect > 0 and effect >= times * (high - low) / (2 * 1.96)
 
 
 def simplest_within(candidates: Sequence[Candidate], best: Candidate, margin: float) -> Candidate:
