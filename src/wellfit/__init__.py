@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from wellfit.diagnosis.diagnose import diagnose as diagnose
     from wellfit.doctor.check import check as check
     from wellfit.drivers.mc_dropout import mc_dropout as mc_dropout
+    from wellfit.population.native.fused import native as native
+    from wellfit.population.native.fused import native_if_possible as native_if_possible
     from wellfit.population.network import MLP as MLP
     from wellfit.regularizers import *  # noqa: F403
     from wellfit.search.result import TuneResult as TuneResult
@@ -46,6 +48,7 @@ _OWN = {"Plan": "wellfit.core.plan", "Recipe": "wellfit.core.recipe", "MLP": "we
 _LAZY = {"tune": "wellfit.search.tune", "TuneResult": "wellfit.search.result", "Task": "wellfit.search.task",
          "diagnose": "wellfit.diagnosis.diagnose", "Diagnosis": "wellfit.diagnosis.diagnose",
          "check": "wellfit.doctor.check",
+         **dict.fromkeys(("native", "native_if_possible"), "wellfit.population.native.fused"),
          "mc_dropout": "wellfit.drivers.mc_dropout", "existing_regularization": "wellfit.core.surgery"}
 _loading = threading.RLock()
 

@@ -30,7 +30,14 @@ _SHARED_OUT = 2**20
 
 
 def native(plan: Plan) -> FusedStep:
-    """For ``plan.attach(optimizer, engine=native)``: the compiled pass; raises WellfitError where it cannot be had."""
+    """The compiled step for Adam and AdamW on a CPU: decay, update, L1 or elastic net, max-norm and average in one pass.
+
+    ::
+
+        plan.attach(optimizer, engine=wf.native)
+
+    Raises WellfitError, with the reason, where it cannot be had: another optimizer, other parts in the step phase, no compiler.
+    """
     why = beyond(plan)
     if why:
         raise WellfitError("The compiled step cannot be used here.", received=why,
@@ -45,7 +52,7 @@ def native_if_possible(plan: Plan) -> FusedStep | None:
     >>> import wellfit as wf
     >>> net = torch.nn.Linear(3, 2)
     >>> plan = wf.Recipe(wf.L1(0.01)).compile(net)
-    >>> _ = plan.attach(torch.optim.AdamW(net.parameters(), weight_decay=0), engine=native_if_possible)
+    >>> _ = plan.attach(torch.optim.AdamW(net.parameters(), weight_decay=0), engine=wf.native_if_possible)
     """
     return None if beyond(plan) else FusedStep(plan)
 
