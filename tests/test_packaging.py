@@ -40,9 +40,15 @@ def pins() -> dict[str, str]:
     return {utils.canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in parsed}
 
 
+NOT_PINNED = {"triton": "torch's builds for graphics cards ask for one version of it, which a pin could contradict"}
+
+
 def test_every_requirement_has_a_pin_that_satisfies_it() -> None:
     pinned = pins()
+    assert not set(NOT_PINNED) & set(pinned)
     for name, stated in asked_for().items():
+        if name in NOT_PINNED:
+            continue
         assert name in pinned, f"{name} is asked for in pyproject.toml and not pinned in constraints.txt"
         for text in stated:
             assert requirements.Requirement(text).specifier.contains(pinned[name]), f"{text} but pinned {pinned[name]}"
