@@ -8,7 +8,7 @@ Each rule then chooses among them; what it chose is trained on all development r
   best        the smallest merit (error and half the log loss)
   error 1se   the best whose gain in the metric is a standard error of that gain
   merit 2se   the best whose gain in merit is two standard errors of that gain
-  either      the best that the one or the other supports, and whose metric is no worse
+  either      the best that the one or the other supports, and whose metric is no worse: what ``wf.tune`` does
 
 Regression has one measure, so that ``either`` is ``error 1se``. Cells are kept in a JSON lines file; the same command goes on after
 an interruption.
@@ -49,22 +49,17 @@ class _Enough(Exception):
 
 def rules(scorer: Any, finalists: list[Any], plain: Any, resamples: np.ndarray) -> dict[str, Any]:
     """What each rule chooses."""
-    from wellfit.search.selection import paired, paired_merit
+    from wellfit.search.selection import best_supported, clear, paired, paired_merit
 
     others = [c for c in sorted(finalists, key=lambda c: c.merit) if c.configuration.key != plain.configuration.key]
     of_error = {id(c): paired(scorer, plain, c, resamples) for c in others}
-    of_merit = {id(c): paired_merit(scorer, plain, c, resamples) if scorer.classes else of_error[id(c)] for c in others}
-
-    def sure(found: tuple[float, tuple[float, float]], times: float) -> bool:
-        effect, (low, high) = found
-        return effect > 0 and effect >= times * (high - low) / (2 * 1.96)
+    of_merit = {id(c): paired_merit(scorer, plain, c, resamples) if scorer.counts_rows else of_error[id(c)] for c in others}
 
     def first(holds: Callable[[Any], bool]) -> Any:
         return next((c for c in others if holds(c)), plain)
 
-    return {"none": plain, "best": min(finalists, key=lambda c: c.merit), "error 1se": first(lambda c: sure(of_error[id(c)], 1)),
-            "merit 2se": first(lambda c: sure(of_merit[id(c)], 2)),
-            "either": first(lambda c: sure(of_error[id(c)], 1) or (of_error[id(c)][0] >= 0 and sure(of_merit[id(c)], 2)))}
+    return {"none": plain, "best": min(finalists, key=lambda c: c.merit), "error 1se": first(lambda c: clear(of_error[id(c)], 1)),
+            "merit 2se": first(lambda c: clear(of_merit[id(c)], 2)), "either": best_supported(scorer, finalists, plain, resamples)}
 
 
 def cell(given: tuple[Entry, int, str]) -> dict[str, Any]:

@@ -22,8 +22,6 @@ threads, measured before each network; the best so far counts.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import math
 import multiprocessing
 import sys
@@ -36,15 +34,13 @@ from typing import Any
 
 import torch
 from common import RESULTS, cores, environment, numbers, shown, spread, table, verdict, words, write_json
+from population_cases import BATCHES, CASES, NETWORKS, Case, data, members
+from population_memory import STATUS, TINY_CONFIGURATIONS, measure_memory, report_memory
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import wellfit as wf
 from wellfit.population.native import library
-from wellfit.population.network import NetworkSpec
 from wellfit.population.pool import Pool
-from wellfit.population.problem import Fold, Member, Objective, Problem
-from wellfit.population.stack import Stack
 from wellfit.population.tiers import make_stack
 from wellfit.population.train import plan_stacks, stack_size
 
@@ -58,62 +54,6 @@ EXAMPLES = """examples:
 """
 
 
-@dataclass(frozen=True)
-class Case:
-    """A network, its batch, and how long it is trained in one measurement."""
-
-    network: str
-    inputs: int
-    hidden: tuple[int, ...]
-    outputs: int
-    batch: int
-    epoch_steps: int
-    epochs: int
-    largest: int = 128  # members in one native stack at most
-    stacked: int = 64  # and in one of tensors
-
-    @property
-    def key(self) -> str:
-        return f"{self.network}-{self.batch}"
-
-    @property
-    def shape(self) -> str:
-        hidden = "-".join(map(str, self.hidden)) if len(self.hidden) <= 3 else f"{len(self.hidden)}x{self.hidden[0]}"
-        return f"{self.inputs}-{hidden}-{self.outputs}"
-
-    @property
-    def spec(self) -> NetworkSpec:
-        return NetworkSpec(self.inputs, self.hidden, self.outputs)
-
-    @property
-    def steps(self) -> int:
-        return self.epoch_steps * self.epochs
-
-    @property
-    def flops(self) -> int:
-        """Of one step: a forward product and two backward ones, but for the gradient of the inputs."""
-        return (6 * self.spec.parameters - 2 * self.inputs * self.hidden[0]) * self.batch
-
-    def problem(self, engine: str = "auto", device: str = "cpu") -> Problem:
-        inputs, targets = data(self, device)
-        rows = torch.arange(len(inputs))
-        return Problem(self.spec, inputs, targets, (Fold(rows, rows[:0]),), Objective("multiclass", "accuracy"), self.epochs,
-                       self.batch, probe_rows=1, engine="auto" if engine == "cuda" else engine, device=device)
-
-
-CASES = (
-    Case("small", 20, (64, 64), 2, 32, 32, 10),
-    Case("small", 20, (64, 64), 2, 128, 32, 6),
-    Case("small", 20, (64, 64), 2, 512, 16, 5),
-    Case("middle", 50, (256, 256, 256), 10, 32, 32, 3, stacked=32),
-    Case("middle", 50, (256, 256, 256), 10, 128, 16, 2, stacked=32),
-    Case("middle", 50, (256, 256, 256), 10, 512, 8, 2, stacked=32),
-    Case("deep", 100, (512,) * 9, 10, 32, 16, 2, 8, 4),
-    Case("deep", 100, (512,) * 9, 10, 128, 8, 2, 8, 4),
-    Case("deep", 100, (512,) * 9, 10, 512, 8, 1, 8, 4),
-)
-NETWORKS = tuple(dict.fromkeys(c.network for c in CASES))
-BATCHES = tuple(dict.fromkeys(c.batch for c in CASES))
 MEMBERS = (1, 8, 32, 128)
 AT_LEAST = 5e9  # floating-point operations to time: a stack with less to do is followed by others
 PAIRED = 32  # members at most where two threads are measured
@@ -147,15 +87,6 @@ TARGETS = (
     Target("middle-32", None, "b", 2.0, product=True),
     Target("middle-32", None, "b", 2.0, threads=2, product=True),
 )
-
-
-@cache
-def data(case: Case, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Random rows; as many as an epoch of whole batches needs."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(case.batch * case.epoch_steps, case.inputs, generator=generator)
-    targets = (inputs @ torch.randn(case.inputs, case.outputs, generator=generator)).argmax(1)
-    return inputs.to(device), targets.to(device)
 
 
 def clock(device: str = "cpu") -> float:
@@ -235,11 +166,6 @@ def in_processes(case: Case, alternative: str, processes: Any) -> float:
 
 
 # ---- the population
-
-
-def members(count: int) -> list[Member]:
-    """Configurations that differ in learning rate, dropout rate and seed."""
-    return [Member(wf.Recipe(wf.Dropout(0.05 + 0.45 * k / count)), 2e-4 * 100 ** (k / count), seed=k) for k in range(count)]
 
 
 def population(case: Case, tier: str, count: int, total: int, threads: int = 1, device: str = "cpu") -> float:
@@ -422,81 +348,6 @@ def judged(rows: Sequence[dict[str, Any]], tier: str) -> list[dict[str, Any]]:
                     "text": text + (", not measured" if found is None else f", measured {ratio(found)}"),
                     "reached": None if found is None else found["median"] >= target.factor})
     return out
-
-
-# ---- memory
-
-MEMORY_CASE, MEMORY_MEMBERS = Case("middle", 50, (256, 256, 256), 10, 32, 32, 1), 128
-TINY, TINY_STACK, TINY_CONFIGURATIONS = Case("tiny", 4, (8,), 2, 8, 4, 2), 10, 10_000
-GROWTH_MIB = 2.0  # what the allocator may do: 200 bytes for each of 10 000 configurations
-STATUS = Path("/proc/self/status")
-
-
-def memory_mib(name: str) -> float:
-    """VmRSS, what this process has in memory now, or VmHWM, the most it had."""
-    line = next(s for s in STATUS.read_text(encoding="utf-8").splitlines() if s.startswith(f"{name}:"))
-    return int(line.split()[1]) / 2**10
-
-
-def with_validation(case: Case) -> Problem:
-    """A quarter of the rows to validate on: whatever a member needs in a run is in memory once."""
-    inputs, targets = data(case)
-    rows = torch.arange(len(inputs))
-    edge = len(rows) * 3 // 4
-    return Problem(case.spec, inputs, targets, (Fold(rows[:edge], rows[edge:]),), Objective("multiclass", "accuracy"), case.epochs,
-                   case.batch, engine="native")
-
-
-def train_natively(problem: Problem, everyone: Sequence[Member], threads: int) -> None:
-    stack = make_stack(problem, everyone, tier="native", threads=threads)
-    assert isinstance(stack, Stack)
-    while not stack.done:
-        stack.run_epoch()
-    stack.final()
-
-
-def tiny(count: int, threads: int) -> None:
-    """Train so many tiny configurations with many parts, in small stacks, one stack after the other."""
-    problem = with_validation(TINY)
-    recipe = wf.Recipe(wf.Dropout(0.2), wf.Mixup(0.2), wf.L1(1e-4), wf.MaxNorm(3.0), wf.BatchNorm(), wf.EMA(), wf.EarlyStopping())
-    for start in range(0, count, TINY_STACK):
-        train_natively(problem, [Member(recipe, 1e-3, seed=s) for s in range(start, min(start + TINY_STACK, count))], threads)
-
-
-def measure_memory(threads: int, configurations: int) -> dict[str, Any]:
-    """Resident memory in MiB: the most that one large stack takes, and what many small ones leave behind."""
-    tiny(max(TINY_STACK, configurations // 20), threads)  # loads what is loaded once
-    problem, everyone = with_validation(MEMORY_CASE), members(MEMORY_MEMBERS)
-    gc.collect()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the most so far is what it is now
-    before = memory_mib("VmRSS")
-    train_natively(problem, everyone, threads)
-    peak, after = memory_mib("VmHWM"), memory_mib("VmRSS")
-    large = {"case": MEMORY_CASE.key, "shape": MEMORY_CASE.shape, "members": MEMORY_MEMBERS, "before": before, "peak": peak,
-             "after": after, "growth": peak - before,
-             "state": 3 * 4 * MEMORY_MEMBERS * MEMORY_CASE.spec.parameters / 2**20}
-    gc.collect()
-    before, began = memory_mib("VmRSS"), time.perf_counter()
-    tiny(configurations, threads)
-    gc.collect()
-    after = memory_mib("VmRSS")
-    small = {"shape": TINY.shape, "configurations": configurations, "members": TINY_STACK, "before": before, "after": after,
-             "growth": after - before, "seconds": time.perf_counter() - began}
-    return {"threads": threads, "large": large, "small": small}
-
-
-def report_memory(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Print what was found; the target."""
-    large, small = found["large"], found["small"]
-    print(table(["resident memory in MiB", "before", "peak", "after", "growth"],
-                [[f"{large['members']} members of {large['shape']}", f"{large['before']:.1f}", f"{large['peak']:.1f}",
-                  f"{large['after']:.1f}", f"{large['growth']:.1f} at the peak"],
-                 [f"{small['configurations']} configurations of {small['shape']}, {small['members']} at a time",
-                  f"{small['before']:.1f}", "", f"{small['after']:.1f}", f"{small['growth']:.1f} left behind"]]))
-    print(f"weights and moments of the {large['members']} members: {large['state']:.1f} MiB\n")
-    return [{"text": f"{small['configurations']} tiny configurations leave no more than {GROWTH_MIB:g} MiB behind, measured "
-                     f"{small['growth']:.1f} MiB", "reached": small["growth"] <= GROWTH_MIB, "measured": small["growth"]}]
 
 
 # ---- the command line

@@ -88,7 +88,8 @@ def tune(
                                                     "is]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", rich_help_panel=_OUTPUT, help="Replace a run in --out.")] = False,
     resume: Annotated[str | None, typer.Option("--resume", metavar="RUN", rich_help_panel=_OUTPUT,
-                                               help="Go on with an interrupted run; everything else is read from it.")] = None,
+                                               help="Go on with an interrupted run; everything but --workers and --device is read "
+                                                    "from it.")] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -108,8 +109,8 @@ def tune(
     session = Session(json=json, quiet=quiet)
     with guarded(debug, session.resume_command):
         if resume is not None:
-            _check_resume(data, given)
-            session.run({"resume": resume, "workers": workers})
+            _check_resume(data, {name: value for name, value in given.items() if name != "device"})
+            session.run({"resume": resume, "workers": workers, "device": device})
         else:
             check_data(data, target)
             session.run({"data": data, **as_arguments(given), "workers": workers})
@@ -194,7 +195,7 @@ def _check_resume(data: str | None, given: dict[str, Any]) -> None:
         shown = [data] if data is not None else []
         shown += [f"--{name.replace('_', '-')}" for name in given]
         raise WellfitError("A resumed run keeps its data and settings.", received=" ".join(shown),
-                           expected="wellfit tune --resume RUN, and at most --workers, --json, --quiet",
+                           expected="wellfit tune --resume RUN, and at most --workers, --device, --json, --quiet",
                            action="leave the other options out, or start a new run")
 
 

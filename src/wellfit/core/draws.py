@@ -66,7 +66,12 @@ class Streams:
             found = self._on_device[component] = torch.from_numpy(self.key(component).view(np.int64)).to(self.device)
         return bits.mix64_on(found + step * bits.signed(_STEP))
 
-    def first_uniform(self, component: str, steps: np.ndarray) -> np.ndarray:
+    def larger_shares(self, component: str, steps: range, alpha: np.ndarray) -> np.ndarray:
+        """(K, steps): what ``at(component, step).larger_share(alpha)`` gives first, for many steps at once; ``alpha`` (K,)."""
+        return beta_quantile(torch.from_numpy(self._first_uniform(component, np.arange(steps.start, steps.stop))),
+                             alpha[:, None]).numpy()
+
+    def _first_uniform(self, component: str, steps: np.ndarray) -> np.ndarray:
         """(K, steps): what ``at(component, step).uniform(())`` gives first, for many steps at once."""
         keys = bits.mix64(self.key(component)[:, None] + steps.astype(np.uint64) * np.uint64(_STEP))
         words = bits.words(keys.reshape(-1), 1).reshape(keys.shape)

@@ -25,7 +25,8 @@ class ReferenceStack(Stack):
     """See :class:`~wellfit.population.stack.Stack`. Regularizers are called with (K,) values, neutral ones where a member lacks
     a part.
 
-    What changes from step to step comes from the methods under "the present step" alone.
+    What changes from step to step comes from the methods under "the present step" alone; but for the pass over memory that a
+    CPU takes member by member (``_one_pass``), with learning rates in double precision.
     """
 
     tier: ClassVar[str] = "reference"
@@ -71,7 +72,7 @@ class ReferenceStack(Stack):
 
     def _adam_scales(self) -> tuple[Any, Any]:
         """What Adam's first moment, and the root of its second, are divided by."""
-        return 1 - ADAM_BETAS[0]**(self.step + 1), adam_scale(ADAM_BETAS[1], self.step + 1)
+        return adam_scales(self.step + 1)
 
     def _end_step(self) -> None:
         self.step += 1
@@ -242,6 +243,11 @@ class ReferenceStack(Stack):
         pieces = [forward(self.problem.network, own, self.inputs[chunk], skip=skip, norm=norm if self.norm else None)
                   for chunk in rows.split(size)]
         return torch.cat(pieces, dim=1)
+
+
+def adam_scales(step: int) -> tuple[float, float]:
+    """What Adam's first moment, and the root of its second, are divided by after so many steps."""
+    return 1 - ADAM_BETAS[0]**step, adam_scale(ADAM_BETAS[1], step)
 
 
 def component(part: Any, site: int | None) -> str:

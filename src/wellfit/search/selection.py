@@ -90,14 +90,14 @@ def best_supported(scorer: Scorer, finalists: Sequence[Candidate], plain: Candid
         if candidate.configuration.key == plain.configuration.key:
             continue
         gain = paired(scorer, plain, candidate, resamples)
-        if _clear(gain, 1):
+        if clear(gain, 1):
             return candidate
-        if scorer.counts_rows and gain[0] >= 0 and _clear(paired_merit(scorer, plain, candidate, resamples), 2):
+        if scorer.counts_rows and gain[0] >= 0 and clear(paired_merit(scorer, plain, candidate, resamples), 2):
             return candidate
     return plain
 
 
-def _clear(gain: tuple[float, tuple[float, float]], times: float) -> bool:
+def clear(gain: tuple[float, tuple[float, float]], times: float) -> bool:
     """Whether a gain is so many of its standard errors above zero."""
     effect, (low, high) = gain
     return effect > 0 and effect >= times * (high - low) / (2 * 1.96)

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wellfit.core.operands import StepContext, Values
 from wellfit.population.native import library
-from wellfit.population.native.translate import PARTS, part_values, touched
+from wellfit.population.native.translate import PARTS, part_values, soft_and_ridge, touched
 from wellfit.population.network import Flat
 from wellfit.population.problem import ADAM_BETAS, ADAM_EPSILON
 from wellfit.population.slots import Slot
@@ -134,8 +134,7 @@ class FusedUpdate:
                 elif kind == library.BALL:
                     acts[:, here, n, 3] = a
                 else:
-                    ratio: Any = 1.0 if b is None else b
-                    acts[:, here, n, 1], acts[:, here, n, 2] = a * ratio, 2 * a * (1 - ratio)
+                    acts[:, here, n, 1], acts[:, here, n, 2] = soft_and_ridge(a, b)
         self._of_members.copy_(torch.from_numpy(told))
         self._of_pieces.copy_(torch.from_numpy(acts))
 

@@ -21,14 +21,12 @@ import torch
 from torch import Tensor
 
 from wellfit.core.draws import Draw
-from wellfit.core.metric import adam_scale
 from wellfit.core.operands import Values
 from wellfit.kernels.average import blend_
-from wellfit.kernels.mix import beta_quantile
 from wellfit.population.cuda.clock import Clock
 from wellfit.population.cuda.fused import FusedUpdate, fused_update
-from wellfit.population.problem import ADAM_BETAS, epoch_order
-from wellfit.population.reference import ReferenceStack, component
+from wellfit.population.problem import epoch_order
+from wellfit.population.reference import ReferenceStack, adam_scales, component
 from wellfit.population.slots import Slot
 
 #: With more stretches of members that have a part, it is applied to all.
@@ -102,9 +100,9 @@ class CudaStack(ReferenceStack):
         progress = self.epoch_progress()
         factors = np.array([self.problem.rate_schedule.at(p) for p in progress])
         rates = np.array(self.base_rates64) * factors[:, None]
-        first = [(1 - ADAM_BETAS[0]**t, adam_scale(ADAM_BETAS[1], t)) for t in range(self.step + 1, self.step + 1 + len(progress))]
+        scales = np.array([adam_scales(t) for t in range(self.step + 1, self.step + 1 + len(progress))])
         _write(self._rate_table, rates)
-        _write(self._scale_table, np.array(first))
+        _write(self._scale_table, scales)
         for series in self._series.values():
             series.fill(progress)
         for mixing in self._mixing.values():
@@ -115,7 +113,7 @@ class CudaStack(ReferenceStack):
                 shares[id(slot)] = self._shares_of_epoch(slot).T
                 _write(self._shares[id(slot)], shares[id(slot)])
         if self._update_in_one is not None:
-            self._update_in_one.fill(progress, rates, np.array(first), shares)
+            self._update_in_one.fill(progress, rates, scales, shares)
 
     # ---- the present step
 
@@ -131,8 +129,8 @@ class CudaStack(ReferenceStack):
         return Values(dict(zip(slot.fields, self._clock.now(series.table), strict=True)), members=True)
 
     def _draw(self, part: Any, site: int | None = None, run: slice | None = None) -> Draw:
-        run = run or slice(0, len(self.members))
-        return _ClockDraw(self._streams_of(run).keys_at(component(part, site), self._clock.step), self, component(part, site), run)
+        run, name = run or slice(0, len(self.members)), component(part, site)
+        return _ClockDraw(self._streams_of(run).keys_at(name, self._clock.step), self, name, run)
 
     def _rates(self) -> Tensor:
         return self._clock.now(self._rate_table)
@@ -194,8 +192,7 @@ class _Mixing:
         self.streams, self.name, self.alpha, self.table = streams, name, alpha, table
 
     def fill(self, step: int) -> None:
-        uniform = self.streams.first_uniform(self.name, np.arange(step, step + len(self.table)))
-        _write(self.table, beta_quantile(torch.from_numpy(uniform), self.alpha[:, None]).numpy().T)
+        _write(self.table, self.streams.larger_shares(self.name, range(step, step + len(self.table)), self.alpha).T)
 
 
 class _ClockDraw(Draw):

@@ -21,7 +21,7 @@ from wellfit.core.plan import Plan
 from wellfit.core.regularizer import Regularizer
 from wellfit.core.stepping import Touch
 from wellfit.population.native import library
-from wellfit.population.native.translate import PARTS, part_values
+from wellfit.population.native.translate import PARTS, part_values, soft_and_ridge
 
 _KINDS = (library.SHRINK, library.SOFT, library.ELASTIC, library.BALL)
 _PROX = (library.SOFT, library.ELASTIC)
@@ -253,6 +253,6 @@ class FusedStep:
                 elif kind == library.BALL:
                     native.radius = a
                 else:
-                    ratio = 1.0 if kind == library.SOFT else b
-                    native.soft += a * ratio
-                    native.ridge += 2 * a * (1 - ratio)  # type: ignore[operator]
+                    soft, ridge = soft_and_ridge(a, b)
+                    native.soft += soft
+                    native.ridge += ridge

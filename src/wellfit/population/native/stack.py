@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from wellfit.core.operands import StepContext, Values
-from wellfit.kernels.mix import beta_quantile
 from wellfit.population.native import library
 from wellfit.population.native.library import NativeEvaluation, NativeMember, NativePart, NativeProblem, Value
 from wellfit.population.native.translate import PARTS, VALUES, part_values, touched
@@ -160,9 +159,9 @@ class NativeStack(Stack):
         for slot in self.slots:
             if type(slot.part) is Mixup:
                 rows = np.flatnonzero(slot.present)
-                uniform = self.streams.first_uniform("mixup", np.arange(self.step, self.step + steps))[rows]
-                alpha = slot.numbers(0.0).alpha[rows, None]
-                self._mixup_shares[rows] = beta_quantile(torch.from_numpy(uniform), alpha).numpy()
+                shares = self.streams.keep(rows.tolist()).larger_shares("mixup", range(self.step, self.step + steps),
+                                                                        slot.numbers(0.0).alpha[rows])
+                self._mixup_shares[rows] = shares
 
     # ---- judging
 

@@ -57,6 +57,12 @@ def part_values(part: Regularizer, h: Values, context: StepContext) -> tuple[np.
     return (h.radius if isinstance(part, MaxNorm) else h.strength), None  # type: ignore[union-attr]
 
 
+def soft_and_ridge(a: Any, b: Any) -> tuple[Any, Any]:
+    """Of the numbers of a lasso (b None) or an elastic net: the coefficients of |w| and of w²/2."""
+    ratio = 1.0 if b is None else b
+    return a * ratio, 2 * a * (1 - ratio)
+
+
 def touched(part: Any, infos: Sequence[WeightInfo]) -> np.ndarray:
     """Per parameter, whether the part acts on it."""
     return np.array([matches(i, part.select) and not (type(part) is MaxNorm and i.feeds_norm) for i in infos], dtype=np.uint8)

@@ -45,7 +45,7 @@ def gain_sentence(run: Run, scores: Scores) -> str:
     if gain.value is None:
         return "The run has no test score of both the unregularized network and a recipe, so there is no gain to state."
     if nothing_chosen(run):
-        return ("On the validation rows no recipe gained a standard error over no regularization, so the network stays as it is. "
+        return ("On the validation rows no recipe was clearly better than no regularization, so the network stays as it is. "
                 "The ensemble below still averages several.")
     rows = as_number(as_map(run.summary.get("n")).get("test"))
     on = f"the {count(rows)} test rows" if rows else "the test rows"
