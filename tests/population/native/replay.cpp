@@ -18,11 +18,12 @@ struct Shape {
     int64_t sources; // features behind the columns, 0: every column is its own
 };
 
-// Around the widths of vectors and panels: 2, 4, 8, 16, 32 numbers. A norm needs batches of two rows or more.
+// Around the widths of vectors and panels: 2, 4, 8, 16, 32 numbers; the last two are wide enough for products that leave zeros out.
+// A norm needs batches of two rows or more.
 const std::vector<Shape> SHAPES = {
     {{1, 1, 1}, 1, 3, 0},         {{3, 5, 2}, 7, 20, 2},        {{16, 8, 8, 3}, 8, 24, 0},     {{17, 33, 17, 7}, 11, 40, 5},
     {{4, 9, 9, 9, 17}, 5, 15, 1}, {{6, 2, 2, 3, 4, 4, 9}, 4, 9, 3}, {{30, 80, 4, 2}, 3, 7, 1}, {{24, 33, 40}, 17, 17, 2},
-    {{2, 16, 16, 16, 1}, 9, 27, 0}, {{40, 72, 31, 1}, 6, 12, 1},
+    {{2, 16, 16, 16, 1}, 9, 27, 0}, {{40, 72, 31, 1}, 6, 12, 1}, {{5, 100, 100, 3}, 70, 140, 0}, {{70, 136, 33, 2}, 130, 130, 0},
 };
 
 const char *const NAMES[] = {"shrink", "ridge", "soft", "elastic", "groups of inputs", "groups of units", "ball", "dropout",

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "interface.h"
-#include "product.h"
+#include "sparse.h"
 
 namespace wf {
 

@@ -93,6 +93,9 @@ template <class T> class Worker {
     // activations of layer i: what enters it (after dropout), before dropout, the dropout factors, before the activation, normalised
     std::vector<T *> entering_, incoming_, kept_, before_, normal_;
     T *spare_, *mixed_, *delta_, *carried_, *soft_, *soft_spare_, *values_, *inverse_, *branch_scale_;
+    Lists<T> lists_; // of what a product leaves zeros out of, one after the other
+    T *packed_;
+    std::vector<char> listed_; // whether what entered layer i has zeros enough
     uint64_t *room_, *keys_;
     int64_t *order_, *starts_, *labels_, *segments_;
     int64_t *group_starts_, *group_columns_; // of the features that have several columns: where each group begins, and all in order
@@ -171,6 +174,13 @@ template <class T> class Worker {
             kept_[size_t(i)] = arena_.take<T>(rows_ * layer.in_wide);
             if (norm_) normal_[size_t(i)] = arena_.take<T>(rows_ * layer.out_wide);
         }
+        int64_t entries = 0; // a layer that is not listable itself has fewer outputs than the one below, whose lists are counted
+        for (const Layer &layer : layers)
+            if (listable(layer.out_wide))
+                entries = std::max({entries, Lists<T>::lists(rows_, std::max(layer.in, layer.out)), Lists<T>::lists(layer.in_wide, rows_)});
+        lists_ = {arena_.take<Entry<T>>(entries * Lists<T>::capacity), arena_.take<int32_t>(entries), 0};
+        packed_ = arena_.take<T>(entries ? LISTED_ROWS * LISTED_VECTORS * W : 0);
+        listed_.resize(size_t(depth));
         if (!training) return;
         for (T **p : {&first_, &second_, &gradient_, &average_, &metric_}) *p = arena_.take<T>(size);
         int64_t largest = 0;
@@ -230,8 +240,16 @@ template <class T> class Worker {
 
     void rows_of(const int64_t *rows, int64_t count, T *to);
 
+    // whether a product that leaves zeros out may pay for that many columns of the result; and with these rows
+    static bool listable(int64_t wide) { return wide >= LISTED_LEAST * W; }
+    static bool worth_listing(int64_t rows, int64_t count, const T *x, int64_t stride, int64_t wide) {
+        return listable(wide) && double(nonzeros(rows * stride, x)) <= LISTED_SHARE * double(rows * count);
+    }
+    static constexpr int64_t LISTED_STEP = LISTED_VECTORS * W * int64_t(sizeof(T));
+
     void linear(int64_t number, int64_t rows, const T *x, T *z);
 
+    void column_sums(const T *z, int64_t rows, int64_t wide, T *sums);
     // mean and variance (biased) of each column of z
     void moments(const T *z, int64_t rows, int64_t wide, T *mean, T *variance);
 

@@ -14,27 +14,59 @@ void Worker<T>::rows_of(const int64_t *rows, int64_t count, T *to) {
 template <class T>
 void Worker<T>::linear(int64_t number, int64_t rows, const T *x, T *z) {
     const Layer &layer = layout_.layers[size_t(number)];
-    if (layer.unit_major)
+    if (layer.unit_major) {
         dots<T>(rows, layer.out, layer.in_wide, x, layer.in_wide, weight(layer.weight), weight(layer.bias), z, layer.out_wide);
-    else
+        return;
+    }
+    listed_[size_t(number)] = worth_listing(rows, layer.in, x, layer.in_wide, layer.out_wide);
+    if (listed_[size_t(number)]) {
+        list_rows(rows, layer.in, x, layer.in_wide, LISTED_STEP, lists_);
+        listed_product<T, NEITHER>(rows, layer.out_wide, layer.in, lists_, Panels<T>{weight(layer.weight), layer.in, layer.out_wide},
+                                   packed_, z, layer.out_wide, weight(layer.bias));
+    } else
         product<T, false, FACTOR>(rows, layer.out_wide, layer.in, x, layer.in_wide, weight(layer.weight), 0, z, layer.out_wide,
                                   weight(layer.bias));
+}
+
+// Columns a few vectors at a time, do(first, how many vectors): an addition waits for the one before it, those beside it do not.
+template <class T, class Do> inline void by_columns(int64_t wide, Do some) {
+    constexpr int64_t W = width<T>;
+    int64_t c = 0;
+    for (; c + 4 * W <= wide; c += 4 * W) some(c, std::integral_constant<int, 4>{});
+    for (; c < wide; c += W) some(c, std::integral_constant<int, 1>{});
+}
+
+template <class T>
+void Worker<T>::column_sums(const T *z, int64_t rows, int64_t wide, T *sums) {
+    by_columns<T>(wide, [=](int64_t c, auto vectors) {
+        constexpr int N = vectors;
+        vec<T> total[N] = {};
+        for (int64_t b = 0; b < rows; ++b)
+            for (int n = 0; n < N; ++n) total[n] += load(z + b * wide + c + n * W);
+        for (int n = 0; n < N; ++n) store(sums + c + n * W, total[n]);
+    });
 }
 
 // mean and variance (biased) of each column of z
 template <class T>
 void Worker<T>::moments(const T *z, int64_t rows, int64_t wide, T *mean, T *variance) {
-    for (int64_t c = 0; c < wide; c += W) {
-        vec<T> start = load(z + c), total{}, squares{}; // from the first row on: a column of equal numbers has them as its mean
-        for (int64_t b = 1; b < rows; ++b) total += load(z + b * wide + c) - start;
-        vec<T> m = start + total * (T(1) / T(rows));
-        for (int64_t b = 0; b < rows; ++b) {
-            vec<T> away = load(z + b * wide + c) - m;
-            squares += away * away;
+    by_columns<T>(wide, [=](int64_t c, auto vectors) {
+        constexpr int N = vectors;
+        vec<T> start[N], total[N] = {}, m[N], squares[N] = {};
+        for (int n = 0; n < N; ++n) start[n] = load(z + c + n * W); // from the first row on: a column of equal numbers has them as its mean
+        for (int64_t b = 1; b < rows; ++b)
+            for (int n = 0; n < N; ++n) total[n] += load(z + b * wide + c + n * W) - start[n];
+        for (int n = 0; n < N; ++n) m[n] = start[n] + total[n] * (T(1) / T(rows));
+        for (int64_t b = 0; b < rows; ++b)
+            for (int n = 0; n < N; ++n) {
+                vec<T> away = load(z + b * wide + c + n * W) - m[n];
+                squares[n] += away * away;
+            }
+        for (int n = 0; n < N; ++n) {
+            store(mean + c + n * W, m[n]);
+            store(variance + c + n * W, squares[n] * (T(1) / T(rows)));
         }
-        store(mean + c, m);
-        store(variance + c, squares * (T(1) / T(rows)));
-    }
+    });
 }
 
 template <class T>
@@ -216,18 +248,21 @@ void Worker<T>::backward(const wf_member &member) {
         int64_t wide = layer.out_wide, in_wide = layer.in_wide;
         const T *entering = i > 0 && member.dropout.values ? entering_[size_t(i)] : incoming_[size_t(i)];
         T *bias = gradient(layer.bias);
-        for (int64_t c = 0; c < wide; c += W) {
-            vec<T> total{};
-            for (int64_t b = 0; b < batch; ++b) total += load(delta + b * wide + c);
-            store(bias + c, total);
-        }
+        column_sums(delta, batch, wide, bias);
         if (layer.unit_major)
             product<T, true, NEITHER>(layer.out, in_wide, batch, delta, wide, entering, in_wide, gradient(layer.weight), in_wide);
-        else
+        else if (listed_[size_t(i)]) {
+            list_columns(in_wide, batch, entering, in_wide, LISTED_STEP, lists_);
+            listed_product<T, RESULT>(layer.in, wide, batch, lists_, Rows<T>{delta, wide}, packed_, gradient(layer.weight), 0);
+        } else
             product<T, true, RESULT>(layer.in, wide, batch, entering, in_wide, delta, wide, gradient(layer.weight), 0);
         if (i == 0) break;
         if (layer.unit_major) {
             product<T, false, NEITHER>(batch, in_wide, layer.out, delta, wide, weight(layer.weight), in_wide, next, in_wide);
+        } else if (worth_listing(batch, layer.out, delta, wide, in_wide)) {
+            list_rows(batch, layer.out, delta, wide, LISTED_STEP, lists_);
+            listed_product<T, NEITHER>(batch, in_wide, layer.out, lists_, TurnedPanels<T>{weight(layer.weight), layer.in, wide}, packed_,
+                                       next, in_wide);
         } else {
             transpose_panels<T>(weight(layer.weight), layer.in, layer.out, turned_);
             product<T, false, FACTOR>(batch, in_wide, layer.out, delta, wide, turned_, 0, next, in_wide);
@@ -268,22 +303,27 @@ void Worker<T>::through_norm(const Layer &layer, T *d, const T *normal) {
     int64_t batch = problem_.batch, wide = layer.out_wide;
     T *gain_slope = gradient(layer.gain), *shift_slope = gradient(layer.shift);
     const T *gain = weight(layer.gain);
-    for (int64_t c = 0; c < wide; c += W) {
-        vec<T> inverse = load(gain_slope + c), total{}, along{};
-        for (int64_t b = 0; b < batch; ++b) {
-            vec<T> x = load(d + b * wide + c);
-            total += x;
-            along += x * load(normal + b * wide + c);
+    by_columns<T>(wide, [=](int64_t c, auto vectors) {
+        constexpr int N = vectors;
+        vec<T> total[N] = {}, along[N] = {};
+        for (int64_t b = 0; b < batch; ++b)
+            for (int n = 0; n < N; ++n) {
+                vec<T> x = load(d + b * wide + c + n * W);
+                total[n] += x;
+                along[n] += x * load(normal + b * wide + c + n * W);
+            }
+        for (int n = 0; n < N; ++n) {
+            int64_t own = c + n * W;
+            vec<T> scale = load(gain + own) * load(gain_slope + own); // which held the inverse deviation so far
+            store(gain_slope + own, along[n]);
+            store(shift_slope + own, total[n]);
+            T each = T(1) / T(batch);
+            for (int64_t b = 0; b < batch; ++b) {
+                T *p = d + b * wide + own;
+                store(p, scale * (load(p) - total[n] * each - load(normal + b * wide + own) * (along[n] * each)));
+            }
         }
-        store(gain_slope + c, along);
-        store(shift_slope + c, total);
-        vec<T> scale = load(gain + c) * inverse;
-        T each = T(1) / T(batch);
-        for (int64_t b = 0; b < batch; ++b) {
-            T *p = d + b * wide + c;
-            store(p, scale * (load(p) - total * each - load(normal + b * wide + c) * (along * each)));
-        }
-    }
+    });
 }
 
 } // namespace wf
