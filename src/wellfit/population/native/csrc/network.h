@@ -23,12 +23,13 @@ void Worker<T>::linear(int64_t number, int64_t rows, const T *x, T *z) {
         list_rows(rows, layer.in, x, layer.in_wide, LISTED_STEP, lists_);
         listed_product<T, NEITHER>(rows, layer.out_wide, layer.in, lists_, Panels<T>{weight(layer.weight), layer.in, layer.out_wide},
                                    packed_, z, layer.out_wide, weight(layer.bias));
-    } else
+    } else {
         product<T, false, FACTOR>(rows, layer.out_wide, layer.in, x, layer.in_wide, weight(layer.weight), 0, z, layer.out_wide,
                                   weight(layer.bias));
+    }
 }
 
-// Columns a few vectors at a time, do(first, how many vectors): an addition waits for the one before it, those beside it do not.
+// Columns a few vectors at a time, some(first column, how many vectors): an addition waits for the one before it, those beside it do not.
 template <class T, class Do> inline void by_columns(int64_t wide, Do some) {
     constexpr int64_t W = width<T>;
     int64_t c = 0;
@@ -249,13 +250,14 @@ void Worker<T>::backward(const wf_member &member) {
         const T *entering = i > 0 && member.dropout.values ? entering_[size_t(i)] : incoming_[size_t(i)];
         T *bias = gradient(layer.bias);
         column_sums(delta, batch, wide, bias);
-        if (layer.unit_major)
+        if (layer.unit_major) {
             product<T, true, NEITHER>(layer.out, in_wide, batch, delta, wide, entering, in_wide, gradient(layer.weight), in_wide);
-        else if (listed_[size_t(i)]) {
+        } else if (listed_[size_t(i)]) {
             list_columns(in_wide, batch, entering, in_wide, LISTED_STEP, lists_);
             listed_product<T, RESULT>(layer.in, wide, batch, lists_, Rows<T>{delta, wide}, packed_, gradient(layer.weight), 0);
-        } else
+        } else {
             product<T, true, RESULT>(layer.in, wide, batch, entering, in_wide, delta, wide, gradient(layer.weight), 0);
+        }
         if (i == 0) break;
         if (layer.unit_major) {
             product<T, false, NEITHER>(batch, in_wide, layer.out, delta, wide, weight(layer.weight), in_wide, next, in_wide);
