@@ -1,4 +1,4 @@
-"""Products that leave zeros out (csrc/sparse.h): the same numbers as the reference tier's, in every build, and zeros really left out."""
+"""Products that leave zeros out (csrc/sparse.h): the reference tier's numbers in every build, and zeros really left out."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HALF = (wf.Dropout(0.5),)
 MIXED = (wf.Dropout(wf.Linear(0.0, 0.6)), wf.SkipConnections(), wf.MaxNorm(1.0), wf.L1(1e-4))
 NORMED = (wf.BatchNorm(), wf.Dropout(0.4))
 
-#: Hidden widths with whole panels, a last narrow one, a last single vector, padding, in vectors of 2 to 16 numbers; sums of one block
-#: of lists, of several, and of a last short one.
+#: Hidden widths with whole panels, a last narrow one, a last single vector, padding, in vectors of 2 to 16 numbers; sums of one
+#: block of lists, of several, and of a last short one.
 WIDTHS = [(24, 24), (100, 100), (64, 33, 65), (136, 200), (97,)]
 
 
@@ -59,7 +59,7 @@ def test_inputs_with_zeros(inputs: int, build: str) -> None:
 
 @pytest.mark.parametrize("hidden", [(100, 100), (136, 208, 97), (64, 64)], ids=str)
 def test_single_precision_stays_close(hidden: tuple[int, ...], build: str) -> None:
-    """Lists are made by other instructions there. Under SGD: Adam makes rounding noise of a unit that hardly lives as large as any."""
+    """Lists are made by other instructions there. Under SGD: Adam blows up the rounding noise of units that hardly live."""
     problem = with_zeros(of_shape(70, hidden, 3, "relu", rows=140, batch=70, optimizer="sgd"), 0.6)
     assert in_single_precision(problem, (wf.Dropout(0.5), wf.EMA(0.9))) < 1e-4
 
