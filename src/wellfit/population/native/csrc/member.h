@@ -175,9 +175,11 @@ template <class T> class Worker {
             if (norm_) normal_[size_t(i)] = arena_.take<T>(rows_ * layer.out_wide);
         }
         int64_t entries = 0; // a layer that is not listable itself has fewer outputs than the one below, whose lists are counted
-        for (const Layer &layer : layers)
-            if (listable(layer.out_wide))
-                entries = std::max({entries, Lists<T>::lists(rows_, std::max(layer.in, layer.out)), Lists<T>::lists(layer.in_wide, rows_)});
+        for (const Layer &layer : layers) {
+            if (!listable(layer.out_wide)) continue;
+            entries = std::max(entries, Lists<T>::lists(rows_, std::max(layer.in, layer.out)));
+            if (training) entries = std::max(entries, Lists<T>::lists(layer.in_wide, rows_));
+        }
         lists_ = {arena_.take<Entry<T>>(entries * Lists<T>::capacity), arena_.take<int32_t>(entries), 0};
         packed_ = arena_.take<T>(entries ? LISTED_ROWS * LISTED_VECTORS * W : 0);
         listed_.resize(size_t(depth));

@@ -1,8 +1,8 @@
 // Products that leave zeros out. A ReLU and dropout make most of what enters a layer zero, in training a third to a half is left; inputs
 // with a column per category have fewer still. The zeros are at other places in every row, so nothing can be left out of a block of
 // rows: each row has a list of its numbers that are not zero, and goes through the factor's rows that they name, a dozen vectors of
-// the result in registers. That is bound by loads (one for each multiplication), and takes three quarters of a dense product's
-// time when nothing is zero, which is why `worth_listing` asks first.
+// the result in registers. That is bound by loads (one for each multiplication), and slower than a dense product where little is zero:
+// `Worker::worth_listing` asks first.
 #pragma once
 #include "product.h"
 #if defined(__AVX2__)
@@ -15,7 +15,7 @@ constexpr int64_t LISTED_VECTORS = 12; // of a row of the result, in registers
 // rows of the factor at a time: with LISTED_VECTORS each they stay in the first-level cache
 constexpr int64_t LISTED_ROWS = WF_VECTOR_BYTES == 64 ? 48 : WF_VECTOR_BYTES == 32 ? 64 : 128;
 
-// measured: a result of fewer vectors, or more that is not zero, is faster without lists
+// measured on AVX2: a result of fewer vectors, or of more that is not zero, is faster without lists
 constexpr int64_t LISTED_LEAST = 6;
 constexpr double LISTED_SHARE = 0.55;
 
