@@ -247,7 +247,6 @@ template <class T> class Worker {
     static bool worth_listing(int64_t rows, int64_t count, const T *x, int64_t stride, int64_t wide) {
         return listable(wide) && double(nonzeros(rows * stride, x)) <= LISTED_SHARE * double(rows * count);
     }
-    static constexpr int64_t LISTED_STEP = LISTED_VECTORS * W * int64_t(sizeof(T));
 
     void linear(int64_t number, int64_t rows, const T *x, T *z);
 

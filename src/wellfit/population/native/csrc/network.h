@@ -20,7 +20,7 @@ void Worker<T>::linear(int64_t number, int64_t rows, const T *x, T *z) {
     }
     listed_[size_t(number)] = worth_listing(rows, layer.in, x, layer.in_wide, layer.out_wide);
     if (listed_[size_t(number)]) {
-        list_rows(rows, layer.in, x, layer.in_wide, LISTED_STEP, lists_);
+        list_rows(rows, layer.in, x, layer.in_wide, lists_);
         listed_product<T, NEITHER>(rows, layer.out_wide, layer.in, lists_, Panels<T>{weight(layer.weight), layer.in, layer.out_wide},
                                    packed_, z, layer.out_wide, weight(layer.bias));
     } else {
@@ -253,7 +253,7 @@ void Worker<T>::backward(const wf_member &member) {
         if (layer.unit_major) {
             product<T, true, NEITHER>(layer.out, in_wide, batch, delta, wide, entering, in_wide, gradient(layer.weight), in_wide);
         } else if (listed_[size_t(i)]) {
-            list_columns(in_wide, batch, entering, in_wide, LISTED_STEP, lists_);
+            list_columns(in_wide, batch, entering, in_wide, lists_);
             listed_product<T, RESULT>(layer.in, wide, batch, lists_, Rows<T>{delta, wide}, packed_, gradient(layer.weight), 0);
         } else {
             product<T, true, RESULT>(layer.in, wide, batch, entering, in_wide, delta, wide, gradient(layer.weight), 0);
@@ -262,7 +262,7 @@ void Worker<T>::backward(const wf_member &member) {
         if (layer.unit_major) {
             product<T, false, NEITHER>(batch, in_wide, layer.out, delta, wide, weight(layer.weight), in_wide, next, in_wide);
         } else if (worth_listing(batch, layer.out, delta, wide, in_wide)) {
-            list_rows(batch, layer.out, delta, wide, LISTED_STEP, lists_);
+            list_rows(batch, layer.out, delta, wide, lists_);
             listed_product<T, NEITHER>(batch, in_wide, layer.out, lists_, TurnedPanels<T>{weight(layer.weight), layer.in, wide}, packed_,
                                        next, in_wide);
         } else {

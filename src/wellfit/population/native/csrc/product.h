@@ -88,6 +88,18 @@ inline void dots(int64_t rows, int64_t out, int64_t in_wide, const T *x, int64_t
     }
 }
 
+// A tile turned, of which only so many rows and columns are there: for rows that are not, zeros; columns that are not are left out.
+template <class T>
+inline void turn_tile(const T *from, int64_t from_stride, int64_t rows, int64_t columns, T *to, int64_t to_stride) {
+    constexpr int64_t W = width<T>;
+    if (rows >= W && columns >= W) {
+        transpose_tile(from, from_stride, to, to_stride);
+        return;
+    }
+    for (int64_t j = 0; j < std::min(W, columns); ++j)
+        for (int64_t i = 0; i < W; ++i) to[j * to_stride + i] = i < rows ? from[i * from_stride + j] : T(0);
+}
+
 // From panels over `columns` with `rows` rows to panels over `rows` with `columns` rows, tile by tile.
 template <class T>
 inline void transpose_panels(const T *from, int64_t rows, int64_t columns, T *to) {
@@ -99,12 +111,7 @@ inline void transpose_panels(const T *from, int64_t rows, int64_t columns, T *to
             int64_t panel = c / PANEL<T> * PANEL<T>, own = std::min(PANEL<T>, wide - panel);
             const T *source = from + panel * rows + r * own + (c - panel);
             T *target = to + to_panel * columns + c * to_own + (r - to_panel);
-            if (r + W <= rows && c + W <= columns) {
-                transpose_tile(source, own, target, to_own);
-            } else {
-                for (int64_t j = 0; j < std::min(W, columns - c); ++j)
-                    for (int64_t i = 0; i < W; ++i) target[j * to_own + i] = r + i < rows ? source[i * own + j] : T(0);
-            }
+            turn_tile(source, own, rows - r, columns - c, target, to_own);
         }
     }
 }

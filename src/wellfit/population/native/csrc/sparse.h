@@ -19,6 +19,9 @@ constexpr int64_t LISTED_ROWS = WF_VECTOR_BYTES == 64 ? 48 : WF_VECTOR_BYTES == 
 constexpr int64_t LISTED_LEAST = 6;
 constexpr double LISTED_SHARE = 0.55;
 
+// bytes from one row of the packed factor to the next
+template <class T> constexpr int64_t LISTED_STEP = LISTED_VECTORS *width<T> *int64_t(sizeof(T));
+
 // A number that is not zero, and where its row of the packed factor begins, in bytes.
 template <class T> struct Entry;
 template <> struct Entry<float> { float value; int32_t at; };
@@ -37,24 +40,21 @@ template <class T> struct Lists {
 
 // of whole rows: padding is zero
 template <class T> inline int64_t nonzeros(int64_t size, const T *x) {
-    constexpr int64_t W = width<T>, TURNS = int64_t(1) << 20; // no lane counts further than its number can
-    int64_t total = 0;
-    for (int64_t begin = 0; begin < size; begin += TURNS * W) {
-        maskv<T> counts[2] = {};
-        int64_t end = std::min(size, begin + TURNS * W), n = begin;
-        for (; n + 2 * W <= end; n += 2 * W)
-            for (int64_t half = 0; half < 2; ++half) counts[half] -= load(x + n + half * W) != T(0); // true is -1
-        for (; n < end; n += W) counts[0] -= load(x + n) != T(0);
-        for (int64_t l = 0; l < W; ++l) total += int64_t(counts[0][l]) + int64_t(counts[1][l]);
-    }
+    constexpr int64_t W = width<T>;
+    maskv<T> counts[2] = {}; // two chains of additions
+    int64_t n = 0, total = 0;
+    for (; n + 2 * W <= size; n += 2 * W)
+        for (int64_t half = 0; half < 2; ++half) counts[half] -= load(x + n + half * W) != T(0); // true is -1
+    for (; n < size; n += W) counts[0] -= load(x + n) != T(0);
+    for (int64_t l = 0; l < W; ++l) total += int64_t(counts[0][l]) + int64_t(counts[1][l]);
     return total;
 }
 
-// The ones of `count` numbers that are not zero, after the others of a list; `at` is the first one's place, `step` to the next.
-template <class T> WF_INLINE int64_t list_scalar(int64_t count, const T *x, int64_t at, int64_t step, Entry<T> *to) {
+// Those of `count` numbers that are not zero, at the end of a list; `first`: the row of the packed factor that the first belongs to.
+template <class T> WF_INLINE int64_t list_scalar(int64_t count, const T *x, int64_t first, Entry<T> *to) {
     int64_t n = 0;
-    for (int64_t k = 0; k < count; ++k, at += step) {
-        to[n] = {x[k], decltype(to->at)(at)};
+    for (int64_t k = 0; k < count; ++k) {
+        to[n] = {x[k], decltype(to->at)((first + k) * LISTED_STEP<T>)};
         n += x[k] != T(0);
     }
     return n;
@@ -80,33 +80,35 @@ WF_INLINE int64_t list_eight(__m256 x, __m256i at, Entry<float> *to) {
     return __builtin_popcount(kept);
 }
 #endif
-template <class T> WF_INLINE int64_t list(int64_t count, const T *x, int64_t at, int64_t step, Entry<T> *to) {
+template <class T> WF_INLINE int64_t list(int64_t count, const T *x, int64_t first, Entry<T> *to) {
     int64_t n = 0, k = 0;
 #if defined(__AVX2__)
     if constexpr (sizeof(T) == 4) {
-        __m256i ramp = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(int32_t(step)));
-        for (; k + 8 <= count; k += 8)
-            n += list_eight(_mm256_loadu_ps(x + k), _mm256_add_epi32(ramp, _mm256_set1_epi32(int32_t(at + k * step))), to + n);
+        __m256i ramp = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(int32_t(LISTED_STEP<T>)));
+        for (; k + 8 <= count; k += 8) {
+            __m256i begin = _mm256_set1_epi32(int32_t((first + k) * LISTED_STEP<T>));
+            n += list_eight(_mm256_loadu_ps(x + k), _mm256_add_epi32(ramp, begin), to + n);
+        }
     }
 #endif
-    return n + list_scalar(count - k, x + k, at + k * step, step, to + n);
+    return n + list_scalar(count - k, x + k, first + k, to + n);
 }
 
 // lists of the rows of x
 template <class T>
-inline void list_rows(int64_t rows, int64_t count, const T *x, int64_t stride, int64_t step, Lists<T> &to) {
+inline void list_rows(int64_t rows, int64_t count, const T *x, int64_t stride, Lists<T> &to) {
     to.rows = rows;
     for (int64_t block = 0; block * LISTED_ROWS < count; ++block) {
         int64_t first = block * LISTED_ROWS, own = std::min(LISTED_ROWS, count - first);
         for (int64_t r = 0; r < rows; ++r) {
             int64_t number = block * rows + r;
-            to.ends[number] = int32_t(list(own, x + r * stride + first, int64_t(0), step, to.entries + number * to.capacity));
+            to.ends[number] = int32_t(list(own, x + r * stride + first, int64_t(0), to.entries + number * to.capacity));
         }
     }
 }
 // lists of the columns of x, of which there are `rows`, a multiple of the vector width
 template <class T>
-inline void list_columns(int64_t rows, int64_t count, const T *x, int64_t stride, int64_t step, Lists<T> &to) {
+inline void list_columns(int64_t rows, int64_t count, const T *x, int64_t stride, Lists<T> &to) {
     constexpr int64_t W = width<T>;
     alignas(64) T tile[W * W];
     to.rows = rows;
@@ -121,11 +123,11 @@ inline void list_columns(int64_t rows, int64_t count, const T *x, int64_t stride
                 if (some == W) {
                     transpose_tile(from, stride, tile, W);
                     for (int64_t j = 0; j < W; ++j)
-                        ends[j] += list(W, tile + j * W, b * step, step, entries + j * to.capacity + ends[j]);
+                        ends[j] += list(W, tile + j * W, b, entries + j * to.capacity + ends[j]);
                 } else {
                     for (int64_t j = 0; j < W; ++j) {
                         for (int64_t i = 0; i < some; ++i) tile[i] = from[i * stride + j];
-                        ends[j] += list(some, tile, b * step, step, entries + j * to.capacity + ends[j]);
+                        ends[j] += list(some, tile, b, entries + j * to.capacity + ends[j]);
                     }
                 }
             }
@@ -161,7 +163,8 @@ template <class T, Panelled WHICH, class Pack>
 inline void listed_product(int64_t rows, int64_t wide, int64_t count, const Lists<T> &lists, Pack pack, T *packed, T *c, int64_t ldc,
                            const T *bias = nullptr) {
     constexpr int64_t W = width<T>;
-    constexpr decltype(&listed<T, 1>) kernels[] = {listed<T, 1>, listed<T, 2>, listed<T, 4>, listed<T, 6>, listed<T, 8>, listed<T, 10>, listed<T, 12>};
+    constexpr decltype(&listed<T, 1>) kernels[] = {listed<T, 1>, listed<T, 2>, listed<T, 4>, listed<T, 6>,
+                                                   listed<T, 8>, listed<T, 10>, listed<T, 12>};
     for (int64_t column = 0, vectors; column < wide; column += vectors * W) {
         int64_t left = (wide - column) / W, parts = (left + LISTED_VECTORS - 1) / LISTED_VECTORS;
         // whole panels, about equally many at a time; a last one of a single vector by itself
@@ -205,14 +208,7 @@ template <class T> struct TurnedPanels {
             const T *source = from + panel * count + (first + o - panel);
             for (int64_t n = 0; n < vectors; ++n) {
                 int64_t row = column + n * W;
-                T *target = to + (o * LISTED_VECTORS + n) * W;
-                if (row + W <= count) {
-                    transpose_tile(source + row * step, step, target, LISTED_VECTORS * W);
-                } else {
-                    for (int64_t j = 0; j < W; ++j)
-                        for (int64_t i = 0; i < W; ++i)
-                            target[j * LISTED_VECTORS * W + i] = row + i < count ? source[(row + i) * step + j] : T(0);
-                }
+                turn_tile(source + row * step, step, count - row, W, to + (o * LISTED_VECTORS + n) * W, LISTED_VECTORS * W);
             }
         }
     }
