@@ -82,10 +82,13 @@ class Case:
         return SETS[self.name].half
 
 
-def cases(plants: Sequence[str], sets: Sequence[DataSet], seeds: Sequence[int]) -> Iterator[Case]:
-    """All that make sense: seed by seed, and diagonally, so that what is done early says something of all plantings and sets."""
+def cases(plants: Sequence[str], sets: Sequence[DataSet], seeds: Sequence[int], steps: int | None = None) -> Iterator[Case]:
+    """All that make sense: seed by seed, and diagonally, so that what is done early says something of all plantings and sets.
+
+    Each planting meets the first ``steps`` sets of its diagonal, the same ones with every seed, or all of them.
+    """
     for seed in seeds:
-        for step in range(len(sets)):
+        for step in range(len(sets) if steps is None else min(steps, len(sets))):
             pairs = [(plant, sets[(number + step) % len(sets)]) for number, plant in enumerate(plants)]
             yield from (Case(plant, found.name, seed) for plant, found in pairs if applies(plant, found))
 
@@ -169,6 +172,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--datasets", type=words, default=[], help="data sets, with commas")
     parser.add_argument("--half", choices=(*HALVES, "both"), default="both")
     parser.add_argument("--seeds", type=words, default=["0", "1", "2"], help="with commas")
+    parser.add_argument("--steps", type=int, help="how many of the sets each planting meets (default: all of them)")
     parser.add_argument("--budget", default="60s", help="of one diagnosis")
     parser.add_argument("--workers", type=int, default=1, help="cases side by side, each on a core of its own")
     parser.add_argument("--folder", type=Path, default=RESULTS / "pathologies", help="of the results and of what is known already")
@@ -188,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     sets = [s for s in SETS.values() if (not given.datasets or s.name in given.datasets) and given.half in (s.half, "both")
             and (s.bundled or given.data is not None or given.show or given.write_docs)]
-    wanted = list(cases(given.cases, sets, [int(s) for s in given.seeds]))
+    wanted = list(cases(given.cases, sets, [int(s) for s in given.seeds], given.steps))
     path = given.folder / f"{'truth' if given.truth else given.name}.jsonl"
     if not (given.show or given.write_docs):
         done = {line["case"] for line in read(path) if given.truth or "cause" in line or not line["holds"]}

@@ -122,7 +122,8 @@ def _label_noise(found: Study) -> Fault:
     noisy = noise.rate >= NOTICED and low >= _SEEN
     # which rows they are is ranked best by a mixture of models of several kinds
     ranked = stacked(labels, probabilities, *others, *([neighbour_probabilities(scaled, labels)] if scaled is not None else []))
-    rate, high = noise.rate, max(noise.high, noise.rate)
+    rate = noise.rate
+    low, high = min(low, rate), max(noise.high, rate)
     level: Level = "alarm" if noisy else "notice" if noise.answer == "unclear" and rate > NOTICED else "good"
     words = (f"{percent(rate)} of the labels seem wrong ({between(low, high)}): {percent(noise.floor.top_disagreement)} disagree "
              f"even where the predictions are surest." if noisy else noise.sentence())

@@ -224,27 +224,30 @@ class Stack(ABC):
         weights, statistics = self.judged()
         out = {name: np.full(len(self.members), np.nan) for name in
                ("train_loss", "train_error", "validation_loss", "validation_error")}
-        objective = self.problem.objective
+        leaves_trail = self._leaves_trail()
         for fold in np.unique(self.fold_of):
             who = np.flatnonzero(self.fold_of == fold)
             for part, rows in (("train", self.problem.probe(int(fold))), ("validation", self.problem.folds[fold].validation)):
                 if len(rows):
-                    values = self.outputs(rows, who.tolist(), weights, statistics)
-                    targets = self.targets[rows]
-                    if part == "validation":
-                        self._leave_trail(who, values)
-                    out[f"{part}_loss"][who] = objective.loss(values, targets.expand(len(who), -1)).double().cpu().numpy()
-                    out[f"{part}_error"][who] = objective.error(values, targets).double().cpu().numpy()
+                    keep = np.flatnonzero(leaves_trail[who]) if part == "validation" else np.zeros(0, np.int64)
+                    out[f"{part}_loss"][who], out[f"{part}_error"][who], kept = self.scores(rows, who.tolist(), weights, statistics,
+                                                                                            keep.tolist())
+                    self.trail.update(zip(who[keep].tolist(), kept, strict=True))
         return out
 
-    def _leave_trail(self, who: np.ndarray, values: Tensor) -> None:
-        """Keep the validation outputs of members that stop early: where their epoch is chosen is not where it may be judged."""
-        monitors = self._slots("monitor")
-        if len(self.problem.folds) < 2 or not monitors:
-            return
-        positions = np.flatnonzero(np.any([s.present for s in monitors], axis=0)[who])
-        kept = values[torch.from_numpy(positions).to(values.device)].float().cpu().numpy()
-        self.trail.update({int(who[position]): outputs.copy() for position, outputs in zip(positions, kept, strict=True)})
+    def scores(self, rows: Tensor, members: Sequence[int], weights: Flat, statistics: Flat,
+               keep: Sequence[int]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """(len(members),) losses and errors (``problem.Objective``) of some members on shared rows, and the (len(rows), C) outputs
+        of those at the positions ``keep``."""
+        values, targets, objective = self.outputs(rows, members, weights, statistics), self.targets[rows], self.problem.objective
+        loss, error = objective.loss(values, targets.expand(len(members), -1)), objective.error(values, targets)
+        return loss.double().cpu().numpy(), error.double().cpu().numpy(), [values[k].float().cpu().numpy().copy() for k in keep]
+
+    def _leaves_trail(self) -> np.ndarray:
+        """(K,): members that stop early, whose validation outputs are kept: where their epoch is chosen is not where it may be
+        judged."""
+        monitors = self._slots("monitor") if len(self.problem.folds) > 1 else []
+        return np.any([np.zeros(len(self.members), bool), *(s.present for s in monitors)], axis=0)
 
     def _observe(self, metrics: dict[str, np.ndarray]) -> None:
         self.best_epoch = np.where(self.stopped, self.best_epoch, self.epoch)

@@ -88,6 +88,7 @@ template <class T> struct Problem {
         plain.rows = shape.rows, plain.columns = columns, plain.sources = shape.sources ? shape.sources : columns;
         plain.depth = depth, plain.activation = options.activation, plain.classes = classes ? outputs : 0;
         plain.batch = batch, plain.steps = steps, plain.optimizer = options.optimizer;
+        plain.metric = classes ? options.activation % 3 : WF_RMSE + options.activation % 2;
     }
     void add(int64_t out, int64_t in) {
         sizes.push_back(in ? out * in : out);
@@ -184,7 +185,7 @@ template <class T> int evaluate(const wf_problem *p, const wf_evaluation *items,
     return sizeof(T) == 4 ? wf_evaluate_f32(p, items, count, threads) : wf_evaluate_f64(p, items, count, threads);
 }
 
-// What is left of the members, each in its place: state, outputs on all rows and again from fresh statistics.
+// What is left of the members, each in its place: state, outputs and scores on all rows and again from fresh statistics.
 template <class T>
 std::vector<std::vector<T>> run(const Problem<T> &problem, const Options &options, int64_t threads, bool backwards) {
     seed = 7;
@@ -203,13 +204,15 @@ std::vector<std::vector<T>> run(const Problem<T> &problem, const Options &option
     for (int again = 0; again < (options.norm ? 2 : 1); ++again) {
         std::vector<wf_evaluation> items;
         std::vector<std::vector<T>> outputs, fresh;
+        std::vector<std::vector<double>> scores;
         for (auto &member : members) {
             outputs.emplace_back(rows.size() * size_t(problem.widths.back()));
             fresh.emplace_back(size_t(problem.statistics));
+            scores.emplace_back(2);
             wf_evaluation item{};
             item.weights = member->averages.data(), item.statistics = options.norm ? member->statistics.data() : nullptr;
             item.rows = rows.data(), item.count = int64_t(rows.size());
-            item.outputs = outputs.back().data(), item.norm = options.norm, item.skip = plain[size_t(items.size())].skip;
+            item.outputs = outputs.back().data(), item.scores = scores.back().data(), item.norm = options.norm, item.skip = plain[size_t(items.size())].skip;
             items.push_back(item);
         }
         if (evaluate<T>(&problem.plain, items.data(), MEMBERS, threads)) std::exit(2);
@@ -221,6 +224,7 @@ std::vector<std::vector<T>> run(const Problem<T> &problem, const Options &option
             if (!again) out.emplace_back();
             for (const auto *some : {&own.weights, &own.first, &own.second, &own.averages, &own.statistics, &outputs[n], &fresh[n]})
                 out[n].insert(out[n].end(), some->begin(), some->end());
+            for (double score : scores[n]) out[n].push_back(T(score));
             if (options.norm) own.statistics = fresh[n];
         }
     }

@@ -18,6 +18,7 @@ from wellfit.population.native.build import source_hash
 FOLDER = Path(__file__).parent / "lib"
 ACTIVATION = {"relu": 0, "selu": 1, "silu": 2, "gelu": 3, "tanh": 4}
 OPTIMIZER = {"adam": 0, "sgd": 1}
+METRIC = {"balanced_accuracy": 0, "accuracy": 1, "log_loss": 2, "rmse": 3, "r2": 4}
 SHRINK, RIDGE, SOFT, ELASTIC, GROUP_INPUTS, GROUP_UNITS, BALL = range(7)
 REMEDY = "install a C++ compiler (g++ or clang++), then run: python -m wellfit.population.native.build"
 _SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
@@ -44,7 +45,7 @@ class NativeProblem(Structure):
                                           "branch_depths", "rates")),
                 *((n, c_double) for n in ("beta1", "beta2", "epsilon", "norm_momentum", "norm_epsilon")),
                 *((n, c_int64) for n in ("rows", "columns", "sources", "depth", "activation", "classes", "batch", "steps",
-                                         "optimizer"))]
+                                         "optimizer", "metric"))]
 
 
 class NativeMember(Structure):
@@ -60,9 +61,9 @@ class NativeMember(Structure):
 
 
 class NativeEvaluation(Structure):
-    """Outputs of one network on some rows, or its batch-norm statistics over them."""
+    """Outputs, or loss and error, of one network on some rows, or its batch-norm statistics over them."""
 
-    _fields_ = [*((n, c_void_p) for n in ("weights", "statistics", "rows", "outputs", "fresh")),
+    _fields_ = [*((n, c_void_p) for n in ("weights", "statistics", "rows", "outputs", "fresh", "scores")),
                 *((n, c_int64) for n in ("count", "norm", "skip"))]
 
 
@@ -110,7 +111,7 @@ class Engine:
         _check(self._train[size](ctypes.byref(problem), members, len(members), epoch, step, threads))
 
     def evaluate(self, size: int, problem: NativeProblem, items: ctypes.Array[NativeEvaluation], threads: int) -> None:
-        """Outputs of some networks."""
+        """What each item asks of its network."""
         _check(self._evaluate[size](ctypes.byref(problem), items, len(items), threads))
 
     def fused(self, size: int, pieces: ctypes.Array[NativeFused], share: float, threads: int) -> None:

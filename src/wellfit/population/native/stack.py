@@ -64,7 +64,8 @@ class NativeStack(Stack):
             epsilon=ADAM_EPSILON, norm_momentum=NORM_MOMENTUM, norm_epsilon=NORM_EPSILON, rows=len(self.inputs),
             columns=spec.inputs, sources=spec.inputs if groups is None else int(groups.max()) + 1, depth=spec.depth,
             activation=library.ACTIVATION[spec.activation], classes=classes or 0, batch=problem.batch,
-            steps=problem.steps_per_epoch, optimizer=library.OPTIMIZER[problem.optimizer])
+            steps=problem.steps_per_epoch, optimizer=library.OPTIMIZER[problem.optimizer],
+            metric=library.METRIC[problem.objective.metric])
 
     def _bind_members(self) -> None:
         problem, count, steps = self.problem, len(self.members), self.problem.steps_per_epoch
@@ -174,6 +175,20 @@ class NativeStack(Stack):
             item.outputs = _address(out[n])
         self._engine.evaluate(self._number, self._problem, items, self.threads)
         return out
+
+    def scores(self, rows: Tensor, members: Sequence[int], weights: Flat, statistics: Flat,
+               keep: Sequence[int]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        index = rows.long().contiguous()
+        scores = np.empty((len(members), 2))
+        kept = [torch.empty(len(index), self.problem.network.outputs, dtype=self.dtype) for _ in keep]
+        items = (NativeEvaluation * len(members))()
+        for n, (k, item) in enumerate(zip(members, items, strict=True)):
+            self._fill_item(item, int(k), weights, statistics, index)
+            item.scores = scores.ctypes.data + n * scores.strides[0]
+        for n, outputs in zip(keep, kept, strict=True):
+            items[n].outputs = _address(outputs)
+        self._engine.evaluate(self._number, self._problem, items, self.threads)
+        return scores[:, 0], scores[:, 1], [outputs.float().numpy() for outputs in kept]
 
     def _recalibrated(self, weights: Flat) -> Flat:
         fresh = Flat(self.statistics.shapes, self.statistics.values.clone())

@@ -15,6 +15,7 @@ typedef struct {
 
 enum wf_activation { WF_RELU = 0, WF_SELU = 1, WF_SILU = 2, WF_GELU = 3, WF_TANH = 4 };
 enum wf_optimizer { WF_ADAM = 0, WF_SGD = 1 };
+enum wf_metric { WF_BALANCED_ACCURACY = 0, WF_ACCURACY = 1, WF_LOG_LOSS = 2, WF_RMSE = 3, WF_R2 = 4 };
 
 // What a part does to the parameters it touches.
 enum wf_part_kind {
@@ -45,7 +46,7 @@ typedef struct {
     const double *rates;            // (steps,) factor on the learning rate
     double beta1, beta2, epsilon;   // Adam; for SGD beta1 is the momentum
     double norm_momentum, norm_epsilon;
-    int64_t rows, columns, sources, depth, activation, classes, batch, steps, optimizer;
+    int64_t rows, columns, sources, depth, activation, classes, batch, steps, optimizer, metric;
 } wf_problem;
 
 typedef struct {
@@ -64,12 +65,14 @@ typedef struct {
     int64_t train_count, part_count, norm, skip, soft;
 } wf_member;
 
-// Evaluation-mode outputs of one network on some rows; or, with `fresh`, its batch-norm statistics over these rows.
+// Of one network in evaluation mode on some rows: its outputs, its loss and error, or both; or, with `fresh`, its batch-norm
+// statistics over these rows.
 typedef struct {
     const void *weights, *statistics;
     const int64_t *rows;
-    void *outputs; // (count, outputs) real
-    void *fresh;   // statistics to fill, or null
+    void *outputs;  // (count, outputs) real, or null
+    void *fresh;    // statistics to fill, or null
+    double *scores; // (2,) loss and error, or null
     int64_t count, norm, skip;
 } wf_evaluation;
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "depot.h"
 #include "draws.h"
+#include "judge.h"
 #include "parts.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -100,11 +101,12 @@ template <class T> class Worker {
     int64_t *order_, *starts_, *labels_, *segments_;
     int64_t *group_starts_, *group_columns_; // of the features that have several columns: where each group begins, and all in order
     std::vector<Touch> touches_;
+    Judge<T> judge_;
 
   public:
     Worker(const wf_problem &problem, bool norm, bool training, int64_t rows, int64_t most_train_rows)
         : problem_(problem), layout_(problem, norm), norm_(norm), arena_(purpose(problem, norm, training, rows, most_train_rows)),
-          rows_(rows) {
+          rows_(rows), judge_(problem) {
         arrange(training, most_train_rows);
         arena_.provide();
         arrange(training, most_train_rows);
@@ -117,14 +119,21 @@ template <class T> class Worker {
         layout_.enter(static_cast<const T *>(item.weights), weights_);
         if (norm_ && !item.fresh) std::memcpy(statistics_, item.statistics, size_t(layout_.statistics) * sizeof(T));
         if (item.fresh) {
-            forward_evaluating(item.rows, item.count, item.skip != 0, static_cast<T *>(item.fresh), nullptr);
+            forward_evaluating(item.rows, item.count, item.skip != 0, static_cast<T *>(item.fresh));
             return;
         }
-        T *out = static_cast<T *>(item.outputs);
+        const Layer &last = layout_.layers.back();
+        T *out = static_cast<T *>(item.outputs), *z = before_.back();
+        if (item.scores) judge_.begin();
         for (int64_t done = 0; done < item.count; done += rows_) {
-            int64_t own = std::min(rows_, item.count - done);
-            forward_evaluating(item.rows + done, own, item.skip != 0, nullptr, out + done * layout_.layers.back().out);
+            const int64_t own = std::min(rows_, item.count - done), *rows = item.rows + done;
+            forward_evaluating(rows, own, item.skip != 0, nullptr);
+            if (out)
+                for (int64_t b = 0; b < own; ++b)
+                    std::memcpy(out + (done + b) * last.out, z + b * last.out_wide, size_t(last.out) * sizeof(T));
+            if (item.scores) judge_.add(rows, own, z, last.out_wide);
         }
+        if (item.scores) judge_.finish(item.rows, item.scores);
     }
 
     // ---- training
@@ -254,7 +263,8 @@ template <class T> class Worker {
     // mean and variance (biased) of each column of z
     void moments(const T *z, int64_t rows, int64_t wide, T *mean, T *variance);
 
-    void forward_evaluating(const int64_t *rows, int64_t count, bool skip, T *fresh, T *out);
+    // the outputs are left in the last of `before_`
+    void forward_evaluating(const int64_t *rows, int64_t count, bool skip, T *fresh);
 
     // ---- one step
 

@@ -71,7 +71,7 @@ void Worker<T>::moments(const T *z, int64_t rows, int64_t wide, T *mean, T *vari
 }
 
 template <class T>
-void Worker<T>::forward_evaluating(const int64_t *rows, int64_t count, bool skip, T *fresh, T *out) {
+void Worker<T>::forward_evaluating(const int64_t *rows, int64_t count, bool skip, T *fresh) {
     rows_of(rows, count, incoming_[0]);
     int64_t depth = int64_t(layout_.layers.size());
     for (int64_t i = 0; i < depth; ++i) {
@@ -79,11 +79,7 @@ void Worker<T>::forward_evaluating(const int64_t *rows, int64_t count, bool skip
         T *x = incoming_[size_t(i)], *z = before_[size_t(i)];
         int64_t wide = layer.out_wide;
         linear(i, count, x, z);
-        if (i + 1 == depth) {
-            if (out)
-                for (int64_t b = 0; b < count; ++b) std::memcpy(out + b * layer.out, z + b * wide, size_t(layer.out) * sizeof(T));
-            return;
-        }
+        if (i + 1 == depth) return;
         if (norm_) {
             T *mean = inverse_, *scale = inverse_ + layout_.widest;
             if (fresh) {
