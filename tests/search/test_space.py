@@ -8,7 +8,6 @@ import pytest
 from wellfit.core.errors import WellfitError
 from wellfit.core.hyper import hypers
 from wellfit.core.registry import registered
-from wellfit.search.configuration import DEFAULT_RATE
 from wellfit.search.menus import LEARNING_RATE, table_menu
 from wellfit.search.proposer import Proposer
 from wellfit.search.space import Space
@@ -38,17 +37,6 @@ def test_starts_are_none_each_alone_and_combinations(space: Space) -> None:
     assert alone == space.allowed
     assert all(len(s.parts) > 1 for s in starts if s.origin == "combination")
     assert len({s.key for s in starts}) == len(starts)
-
-
-def test_combinations_learn_faster_where_there_is_little_time() -> None:
-    """What is compared with the unregularized network alone keeps its rate: it is the method that makes the difference there."""
-    usual, quarter, few = ({s.parts: s.learning_rate for s in Space(table_menu(regression=False, steps=n)).starts()
-                            if s.origin == "combination"} for n in (10_000, 650, 20))
-    assert usual == {s.parts: s.learning_rate for s in SPACES["classes"].starts() if s.origin == "combination"}
-    assert quarter == {parts: pytest.approx(2 * rate) for parts, rate in usual.items()}
-    assert few == {parts: pytest.approx(min(2.5 * rate, LEARNING_RATE[1])) for parts, rate in usual.items()}
-    alone = [s for s in Space(table_menu(regression=False, steps=650)).starts() if s.origin != "combination"]
-    assert {s.learning_rate for s in alone} == {DEFAULT_RATE}
 
 
 def test_what_does_not_fit_the_task_is_left_out() -> None:

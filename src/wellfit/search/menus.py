@@ -7,7 +7,6 @@ method itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -135,23 +134,14 @@ _TABLE_COMBINATIONS: tuple[tuple[float, Strengths], ...] = (
 )
 
 TABLE = Menu(_TABLE_CHOICES, _TABLE_SINGLES, _TABLE_COMBINATIONS)
-_USUAL_STEPS, _FASTEST = 2600, 2.5  # what the rates of the combinations are for; and where a higher one gains nothing any more
 
 
-def table_menu(*, regression: bool, keeps_width: bool = True, steps: int = _USUAL_STEPS) -> Menu:
-    """What is searched for the built-in network on a table.
-
-    Args:
-        regression: whether a number is predicted.
-        keeps_width: whether the network has hidden layers that can carry a skip.
-        steps: of one training. With a fifth of the usual number, combinations do better at twice the rate: what is held back by
-            regularization gets less far in the same time.
-    """
+def table_menu(*, regression: bool, keeps_width: bool = True) -> Menu:
+    """What is searched for the built-in network on a table; ``keeps_width`` says whether it has hidden layers that can carry a
+    skip."""
     refused = {}
     if regression:
         refused["label_smoothing"] = "it needs classes"
     if not keeps_width:
         refused |= dict.fromkeys(("skip_connections", "stochastic_depth"), "skips need neighbouring hidden layers of one width")
-    faster = min(max(math.sqrt(_USUAL_STEPS / steps), 1.0), _FASTEST)
-    combinations = tuple((rate * faster, parts) for rate, parts in TABLE.combinations)
-    return replace(TABLE, combinations=combinations).without(refused)
+    return TABLE.without(refused)

@@ -107,8 +107,7 @@ class PreparedTable:
 
     def menu(self, settings: Settings) -> Menu:
         keeps_width = any(a == b for a, b in zip(settings.hidden, settings.hidden[1:], strict=False))
-        steps = self.problem(settings, self.split.folds).total_steps
-        return table_menu(regression=not self.classes, keeps_width=keeps_width, steps=steps)
+        return table_menu(regression=not self.classes, keeps_width=keeps_width)
 
     def describe(self) -> dict[str, Any]:
         """What run.json keeps of the data."""
