@@ -80,8 +80,10 @@ class Exploration:
         rungs = sorted({max(1, round(share * epochs)) for share in _RUNGS} - {epochs})
         if self.budget.seconds is not None:
             rungs = sorted({1, *rungs} - {epochs})  # an early look at the clock
-        # what is compared in any case; an early look would be unfair to parts that act late, such as a rising sparsity
-        protected = [i for i, (_, c) in enumerate(batch) if c.origin != "search"]
+        # what is compared in any case; an early look would be unfair to parts that act late, such as a rising sparsity. What a menu
+        # with leading methods left for later is not: where trainings are dear, it would take the time of all combinations
+        waited = generation > 0 and bool(self.space.menu.leading)
+        protected = [] if waited else [i for i, (_, c) in enumerate(batch) if c.origin != "search"]
         begun, epochs_before, trains = time.monotonic(), self.trainer.member_epochs, not self.run.has_job(job)
         end = self.clock.search if generation else self.clock.repeat
         results = self.trainer.evaluate(job, [c for _, c in batch], rungs=rungs, keep=_KEEP, protected=protected,

@@ -18,6 +18,7 @@ import torch
 from wellfit.core.recipe import Recipe
 from wellfit.core.registry import lookup
 from wellfit.data.preprocess import BINS
+from wellfit.population.modules.problem import ModuleProblem
 from wellfit.population.pool import Pool
 from wellfit.population.problem import Member
 from wellfit.population.tiers import AnyProblem, make_stack, on_card, tier_of
@@ -26,7 +27,7 @@ from wellfit.search.configuration import Configuration
 from wellfit.search.prepare import PreparedTable
 from wellfit.search.rundir import RunDirectory
 from wellfit.search.settings import Budget, Settings
-from wellfit.search.subject import Prepared
+from wellfit.search.subject import Folds, Prepared
 from wellfit.search.trainer import Trainer
 
 NETWORKS = ((64, 64), (128, 128, 128), (256, 256, 256))
@@ -34,6 +35,7 @@ WIDEST = 400        # inputs that bins may make
 MOST_CELLS = 10**8  # of all bins together: 400 MB
 ROWS_OF_A_BIN = 10  # at least, before fine bins are tried
 SHARE = 0.12        # of a time budget, for trying
+GLANCE = 128        # examples learned from that a network of one's own is judged on after every epoch; all would take a third more
 _PROBE_STEPS = 16   # of an epoch, to measure what one costs
 _COMPARED = 32      # configurations of the first comparison, roughly, which settings are made to fit
 _LIGHT: dict[str, dict[str, float]] = {"dropout": {"rate": 0.15}, "weight_decay": {"timescale": 20.0}}
@@ -191,9 +193,13 @@ class Foundation:
 def trainer_for(run: RunDirectory, prepared: Prepared, settings: Settings, pool: Pool, seed: int, key: str) -> Trainer:
     """A trainer over the folds of ``prepared``; ``key`` tells its problem from others."""
 
-    def divided_anew(number: int) -> AnyProblem:
-        return prepared.problem(settings, prepared.other_folds(seed + number))
+    def problem_of(folds: Folds) -> AnyProblem:
+        problem = prepared.problem(settings, folds)
+        return replace(problem, probe_rows=GLANCE) if isinstance(problem, ModuleProblem) else problem
 
-    problem = prepared.problem(settings, prepared.split.folds)
+    def divided_anew(number: int) -> AnyProblem:
+        return problem_of(prepared.other_folds(seed + number))
+
+    problem = problem_of(prepared.split.folds)
     judged = torch.cat([f.validation for f in problem.folds]).numpy()
     return Trainer(pool, run, problem, divided_anew, prepared.scorer(judged), prepared.scale, seed, key)

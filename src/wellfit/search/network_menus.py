@@ -78,6 +78,7 @@ _COMMON: tuple[tuple[float, Strengths], ...] = (
 _COMBINATIONS: dict[str, tuple[tuple[float, Strengths], ...]] = {
     "images": (
         (2.0, {"batch_norm": {}, "horizontal_flip": {"rate": 0.5}, "random_crop": {"padding": 3.0},
+               "color_jitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.02},
                "weight_decay": {"timescale": 20.0}}),
         (2.0, {"batch_norm": {}, "skip_connections": {}, "horizontal_flip": {"rate": 0.5},
                "trivial_augment": {"rate": 0.8, "magnitude": 0.7}, "weight_decay": {"timescale": 20.0}}),

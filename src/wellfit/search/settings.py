@@ -14,7 +14,8 @@ Ladder = tuple[tuple[float, int], ...]
 # Folds are worth more than epochs: a choice among a hundred configurations needs all the judged rows it can get.
 FOLDS_FIRST: Ladder = ((1.0, 5), (0.6, 5), (0.4, 5), (0.4, 3), (0.25, 3), (0.15, 3), (0.25, 1), (0.15, 1))
 # A network that augments its data learns slowly: cut short, it is compared before the augmentation pays.
-EPOCHS_FIRST: Ladder = ((1.0, 5), (0.7, 5), (1.0, 3), (0.7, 3), (1.0, 1), (0.7, 1), (0.5, 1), (0.35, 1), (0.2, 1))
+EPOCHS_FIRST: Ladder = ((1.0, 5), (0.7, 5), (1.0, 3), (0.7, 3), (1.0, 1), (0.7, 1), (0.6, 1), (0.5, 1), (0.42, 1),
+                        (0.35, 1), (0.3, 1), (0.25, 1), (0.2, 1))
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -18,7 +18,7 @@ from wellfit.search.configuration import Configuration
 from wellfit.search.menus import Choice, Menu, Strengths
 
 NOTHING = "none"
-_FIRST_COMBINATIONS = 3
+_FIRST_COMBINATIONS = 5
 
 
 class Suggests(Protocol):

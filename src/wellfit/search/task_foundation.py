@@ -13,7 +13,7 @@ from wellfit.core.recipe import Recipe
 from wellfit.population.modules.stack import ModuleStack
 from wellfit.population.pool import Pool, can_fork
 from wellfit.population.problem import Member
-from wellfit.search.foundation import Asked
+from wellfit.search.foundation import GLANCE, Asked
 from wellfit.search.prepare_task import PreparedTask
 from wellfit.search.rundir import RunDirectory
 from wellfit.search.settings import EPOCHS_FIRST, Budget, Settings
@@ -79,7 +79,7 @@ def _epoch_cost(prepared: PreparedTask, settings: Settings, pool: Pool) -> tuple
     some = min(len(train), _PROBE_STEPS * settings.batch_size)
     scale = len(train) / some
     part = (train[:some], validation[: max(1, math.ceil(len(validation) / scale))])
-    problem = replace(prepared.problem(replace(settings, epochs=3), (part,)), probe_rows=max(8, int(512 / scale)))
+    problem = replace(prepared.problem(replace(settings, epochs=3), (part,)), probe_rows=max(8, int(GLANCE / scale)))
     stack = ModuleStack(problem, [Member(Recipe(), prepared.source.learning_rate)])
     stack.threads = 1 if can_fork() else pool.workers
     stack.run_epoch()
