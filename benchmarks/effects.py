@@ -50,7 +50,6 @@ EXAMPLES = """examples:
   python benchmarks/effects.py --data DIR --columns mnist --methods dropout,mixup,rotation --seeds 3
   python benchmarks/effects.py --show docs/effects.jsonl          the table of what is there already
 """
-TUNED = "the tuned recipe"
 #: How much longer than the plain network a method takes, for estimates, by what it does.
 DEARER = {"passes": 2.6, "ascent": 2.1, "rewrite": 1.4, "monitor": 1.3, "hidden": 1.2, "warp": 1.3, "batch": 1.2}
 #: What a method needs beside it to have an effect, where it is not declared because other things do as well.
@@ -211,7 +210,7 @@ def summarised(lines: Sequence[Line]) -> dict[tuple[str, str], Line]:
     out: dict[tuple[str, str], Line] = {p: {"reason": r} for p, r in reasons.items() if p not in groups}
     for place, mine in groups.items():
         last = mine[max(mine)]
-        out[place] = {**_interval([m["effect"] for m in mine.values()], last), "metric": last["metric"], "recipe": last["recipe"],
+        out[place] = {**_interval([m["effect"] for m in mine.values()]), "metric": last["metric"], "recipe": last["recipe"],
                       "against": last["against"], "epochs": last["epochs"], "train": last["train"], "test": last["test"],
                       "without": statistics.fmean(m["without"] for m in mine.values())}
     return out
@@ -221,10 +220,8 @@ def _setting(line: Line) -> str:
     return json.dumps([line["epochs"], line["recipe"], line["against"]], sort_keys=True)
 
 
-def _interval(effects: Sequence[float], line: Line) -> Line:
+def _interval(effects: Sequence[float]) -> Line:
     mean = statistics.fmean(effects)
-    if "ci" in line:  # of a tuned run: over test rows
-        return {"effect": mean, "half": (line["ci"][1] - line["ci"][0]) / 2, "seeds": len(effects), "over": "test rows"}
     if len(effects) < 2:
         return {"effect": mean, "half": None, "seeds": 1, "over": "seeds"}
     from scipy.stats import t as student
@@ -254,7 +251,7 @@ def columns_of(found: dict[tuple[str, str], Line]) -> list[str]:
 def grid(found: dict[tuple[str, str], Line]) -> tuple[list[str], list[list[str]]]:
     """Headers and rows: a row per method with a number anywhere, a column per data set."""
     columns = columns_of(found)
-    methods = sorted({m for (m, _), e in found.items() if "effect" in e}, key=lambda m: (m == TUNED, m))
+    methods = sorted({m for (m, _), e in found.items() if "effect" in e})
     rows = [[m, *(shown(found.get((m, c))) for c in columns)] for m in methods]
     return ["method", *columns], rows
 
@@ -391,58 +388,6 @@ def work(arguments: argparse.Namespace, left: Sequence[Job], lines: list[Line]) 
     return failed
 
 
-def tuned(arguments: argparse.Namespace, lines: list[Line]) -> None:
-    """One search per column, with its own split; the gain over the unregularized network is the summary's."""
-    for name in arguments.columns:
-        column = COLUMNS[name]
-        if any(line.get("method") == TUNED and line["column"] == name and line.get("budget") == arguments.budget for line in lines):
-            continue
-        run = arguments.out.with_suffix("") / f"tuned-{name}-{arguments.budget}"
-        if (run / "run.json").is_file():
-            result = wf.tune(_task(column, arguments), resume=run, progress=False, workers=arguments.workers)
-        else:
-            given = _given(column, arguments)
-            result = wf.tune(**given, budget=arguments.budget, out=run, overwrite=run.exists(), progress=False,
-                             workers=arguments.workers)
-        summary = result.summary
-        percent = 100 if summary["metric"].endswith("accuracy") else 1
-        sign = 1 if summary["higher_is_better"] else -1
-        plain, best, gain = summary["unregularized"], summary["best"], summary["gain"]
-        line = {"column": name, "seed": 0, "epochs": 0, "method": TUNED, "budget": arguments.budget, "against": [],
-                "recipe": best["recipe"]["regularizers"], "without": percent * plain["test"], "with": percent * best["test"],
-                "effect": round(percent * sign * (best["test"] - plain["test"]), 4), "ci": [percent * v for v in gain["ci"]],
-                "metric": summary["metric"].replace("_", " ") + (", %" if percent > 1 else ""),
-                "train": summary["n"]["train"], "validation": summary["n"]["validation"], "test": summary["n"]["test"]}
-        _append(arguments.out, [line])
-        lines.append(line)
-
-
-def _task(column: Column, arguments: argparse.Namespace) -> Any:
-    return None if column.kind == "rows" else _given(column, arguments)["data"]
-
-
-def _given(column: Column, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What ``wf.tune`` is given: the table itself, or the training and test examples of seed 0 as a task."""
-    if column.kind == "rows":
-        from common import read_json
-
-        row = next(r for r in read_json(arguments.data / "manifest.json")["datasets"] if r["name"] == column.name)
-        return {"data": arguments.data / row["file"], "target": row["target"], "task": row["task"]}
-    drawn = drawn_for(str(arguments.data), column.name, 0, column.passes)
-    fold, problem = drawn.problem.folds[0], drawn.problem
-    rows: Any = problem.rows  # type: ignore[union-attr]
-    maker: Any = problem.build.args[0]  # type: ignore[union-attr]
-
-    def part(index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs, targets = rows.take(index)
-        return inputs, targets
-
-    task = wf.Task(build=maker, train=part(torch.cat([fold.train, fold.validation])), test=part(drawn.test), classes=maker.outputs,
-                   kind=column.kind, features=problem.features, learning_rate=RATE, device="cpu",  # type: ignore[union-attr]
-                   name=column.name)
-    return {"data": task}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder with manifest.json, mnist, cifar10_a.npz and fsdd")
@@ -455,8 +400,6 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
     parser.add_argument("--out", type=Path, default=RESULTS / "effects.jsonl")
     parser.add_argument("--estimate", action="store_true", help="say how long it will take, and do nothing else")
-    parser.add_argument("--tune", action="store_true", help="also search a recipe for every column")
-    parser.add_argument("--budget", default="3m", help="of each search")
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the table of a results file, and do nothing else")
     arguments = parser.parse_args()
     if arguments.show:
@@ -479,8 +422,6 @@ def main() -> int:
     _append(arguments.out, [{"command": " ".join(_command()), "environment": environment()}, *reasons])
     lines += reasons
     failed = work(arguments, left, lines)
-    if arguments.tune:
-        tuned(arguments, lines)
     show(lines)
     return closed(arguments.out, failed)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import optuna
 import pytest
 
@@ -91,3 +93,10 @@ def test_the_proposer_repeats_itself() -> None:
     assert first == run()
     starts = Space(table_menu(regression=False)).starts()
     assert first[: len(starts)] == [s.key for s in starts]  # what is enqueued comes first
+
+
+def test_a_menu_with_an_order_begins_with_combinations() -> None:
+    menu = replace(table_menu(regression=False), leading=("dropout", "ema"))
+    origins = [s.origin for s in Space(menu).starts()]
+    assert origins[:8] == ["unregularized", *["combination"] * 5, "single:dropout", "single:ema"]
+    assert sorted(origins) == sorted(s.origin for s in SPACES["classes"].starts())

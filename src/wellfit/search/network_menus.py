@@ -82,7 +82,7 @@ _COMBINATIONS: dict[str, tuple[tuple[float, Strengths], ...]] = {
                "weight_decay": {"timescale": 20.0}}),
         (2.0, {"batch_norm": {}, "skip_connections": {}, "horizontal_flip": {"rate": 0.5},
                "trivial_augment": {"rate": 0.8, "magnitude": 0.7}, "weight_decay": {"timescale": 20.0}}),
-        (2.0, {"batch_norm": {}, "random_crop": {"padding": 2.0}, "rotation": {"degrees": 12.0}, "dropout": {"rate": 0.1},
+        (2.0, {"batch_norm": {}, "random_crop": {"padding": 2.0}, "rotation": {"degrees": 12.0}, "cut_mix": {"rate": 0.5},
                "weight_decay": {"timescale": 20.0}}),
         (2.0, {"batch_norm": {}, "horizontal_flip": {"rate": 0.5}, "random_crop": {"padding": 3.0}, "mixup": {"alpha": 0.3},
                "label_smoothing": {"amount": 0.05}, "weight_decay": {"timescale": 10.0}}),
