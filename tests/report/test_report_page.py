@@ -212,6 +212,20 @@ def test_a_run_that_chose_nothing_says_so(tmp_path: Path) -> None:
     assert "the network stays as it is" in text
 
 
+@pytest.mark.parametrize("regression", [False, True])
+def test_methods_without_a_test_score_are_shown_with_their_validation_score(tmp_path: Path, regression: bool) -> None:
+    """Where trainings are dear, most single methods are compared on validation rows and never trained again."""
+    run = synthetic_run.write_run(tmp_path / "run", regression=regression, many=12, cells=6)
+    values = {"dropout": 3.125, "ema": 3.625} if regression else {"dropout": 0.8125, "ema": 0.7625}
+    shown = {"dropout": "3.125", "ema": "3.625"} if regression else {"dropout": "81.2%", "ema": "76.2%"}
+    edit(run, "summary.json", singles={n: {"validation": v, "test": None} for n, v in reversed(values.items())})
+    text = words(write_report(run).read_text(encoding="utf-8"))
+    assert f"2 single methods were compared on validation rows alone, where dropout did best with {shown['dropout']}" in text
+    cells = text.split("Data as a table")[1:]
+    table = next(c for c in cells if "95% interval of the gain" in c and "best recipe" in c)
+    assert table.index(f"dropout {shown['dropout']} –") < table.index(f"ema {shown['ema']} –")
+
+
 def test_a_gain_that_contradicts_the_scores_is_named(tmp_path: Path) -> None:
     run = synthetic_run.write_run(tmp_path / "run", regression=True, many=12, cells=6)
     edit(run, "summary.json", gain={"test": -0.71, "ci": [-0.9, -0.5]})

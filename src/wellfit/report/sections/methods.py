@@ -45,6 +45,13 @@ def _entries(run: Run, scores: Scores) -> list[Entry]:
     return [row for row in rows if row[2].test is not None]
 
 
+def _untested(scores: Scores) -> list[Entry]:
+    """Single methods that were compared on validation rows alone, the best first."""
+    rows: list[Entry] = [(name.replace("_", " "), "single", score, gain, "alone") for name, (score, gain) in scores.singles.items()
+                         if score.test is None and score.validation is not None]
+    return sorted(rows, key=lambda row: -scores.metric.better(row[2].validation or 0.0, 0.0))
+
+
 def methods(run: Run, scores: Scores) -> Section | None:
     """None, each single, combined, simplest, ensemble and baselines on one scale."""
     metric = scores.metric
@@ -71,14 +78,15 @@ def methods(run: Run, scores: Scores) -> Section | None:
     spec = interval_chart(drawn, kinds, description=f"Test {metric.name} of each method with 95% intervals: {words}.",
                           axis=f"test {metric.short}, {metric.direction}", tick=metric.tick,
                           reference=scores.unregularized.test, words=("method", f"test {metric.short}", "what it is"))
-    numbers = _table(entries, metric)
+    untested = _untested(scores)
+    numbers = _table([*entries, *untested], metric)
     key = legend([(look[1], look[0], KIND_WORDS[kind]) for kind, look in kinds.items()])
-    chart = figure(spec, caption, numbers, key=key, open_table=len(rows) <= READING)
-    lead = p(esc(_lead(entries, scores)), class_="lead")
+    chart = figure(spec, caption, numbers, key=key, open_table=len(rows) + len(untested) <= READING)
+    lead = p(esc(_lead(entries, untested, scores)), class_="lead")
     return Section("methods", "What each method bought", lead + chart, "Methods")
 
 
-def _lead(entries: list[Entry], scores: Scores) -> str:
+def _lead(entries: list[Entry], untested: list[Entry], scores: Scores) -> str:
     """The comparison in words."""
     metric = scores.metric
     singles = [e for e in entries if e[1] == "single"]
@@ -96,6 +104,13 @@ def _lead(entries: list[Entry], scores: Scores) -> str:
                              f"{metric.size(more)} {'more' if metric.higher_is_better else 'less'} than that."
                              if more > 0 else f"The combined recipe scores {metric.score(scores.best.test)}.")
         sentences.append("The order is for reading only: every choice was made on validation rows.")
+    if untested:
+        label, _, score, _, _ = untested[0]
+        found = f"{label} did best with {metric.score(score.validation)}"
+        if scores.unregularized.validation is not None:
+            found += f", no regularization {metric.score(scores.unregularized.validation)}"
+        sentences.append(f"{len(untested)} {'more were' if singles else 'single methods were'} compared on validation rows alone, "
+                         f"where {found}: there was no time to train them again for the test rows.")
     return " ".join(sentences) or "The run stopped before any single method was tested."
 
 
