@@ -34,6 +34,10 @@ def cause(**values: float) -> str:
     ({"gap": 0.0, "lighter": 0.77, "regularized": 0.78}, "over_regularized"),
     ({"gap": 0.9, "noise": 0.2, "regularized": 0.3}, "label_noise"),
     ({"gap": 0.9, "noise": 0.2, "leak": 2.0}, "leakage"),
+    ({"gap": 0.9, "lost": 0.4}, "label_noise"),
+    ({"gap": 0.9, "lost": 0.4, "regularized": 0.3}, "overfits"),
+    ({"gap": 0.9, "lost": 0.4, "data": 0.3}, "too_little_data"),
+    ({"lost": 0.2}, "fits_well"),
     ({"gap": 0.9, "shift": 2.0, "regularized": 0.3}, "shift"),
     ({"broken": 1.0, "leak": 2.0}, "broken_setup"),
 ])

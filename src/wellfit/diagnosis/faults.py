@@ -24,6 +24,7 @@ from wellfit.diagnosis.measures.label_noise import (
     stacked,
 )
 from wellfit.diagnosis.measures.learning_curve import LearningCurve, learning_curve
+from wellfit.diagnosis.rules import rules
 from wellfit.diagnosis.signals import Signal, towards, usual_gains
 from wellfit.diagnosis.study import Study
 
@@ -31,7 +32,6 @@ _FOREST_ROWS, _FEW_INPUTS, _SUSPECTS, _JUDGES = 20_000, 2000, 200, 3
 _CAUTION = 0.7
 _DOUBLED = 0.6  # what doubling the data gains, as a share of what halving them loses, roughly
 _SEEN = 0.02  # lower end of the share of wrong labels from which on it is no accident
-_LOST = 0.25  # share of labels that nothing predicts even where predictions are surest: whatever the reason, it comes first
 
 
 @dataclass(frozen=True)
@@ -120,21 +120,22 @@ def _label_noise(found: Study) -> Fault:
     noise = estimate_label_noise(labels, probabilities, *others, neighbours=near)
     # the lower end that two witnesses share: one that cannot tell does not acquit the labels, one alone does not convict them
     low = float(sorted([noise.floor.low, *(w.low for w in noise.witnesses.values())])[-2])
-    told = noise.rate >= NOTICED and low >= _SEEN
-    noisy = told or (noise.answer != "clean" and noise.rate >= _LOST)
+    noisy = noise.rate >= NOTICED and low >= _SEEN
+    lost = not noisy and noise.answer == "unclear" and noise.rate >= rules()["least"]["lost"]
     # which rows they are is ranked best by a mixture of models of several kinds
     ranked = stacked(labels, probabilities, *others, *([neighbour_probabilities(scaled, labels)] if scaled is not None else []))
     rate = noise.rate
     low, high = min(low, rate), max(noise.high, rate)
     level: Level = "alarm" if noisy else "notice" if noise.answer == "unclear" and rate > NOTICED else "good"
     surest = f"{percent(noise.floor.top_disagreement)} disagree even where the predictions are surest"
-    words = (f"{percent(rate)} of the labels seem wrong ({between(low, high)}): {surest}." if told else
-             f"{percent(rate)} of the labels are wrong, or of classes that these inputs cannot tell apart: {surest}." if noisy else
+    words = (f"{percent(rate)} of the labels seem wrong ({between(low, high)}): {surest}." if noisy else
+             f"{percent(rate)} of the labels are wrong, or of classes that these networks cannot tell apart: {surest}." if lost else
              noise.sentence())
     signal = Signal(rate, max(0.25 * rate, 0.005), "the floor of disagreement") if noisy else Signal(
         min(rate, 0.5 * TOLERATED), 0.002, "the floor of disagreement")
-    return Fault(Measurement("noise", "Label noise", rate, "share", words, (low, high), level), {"noise": signal},
-                 {"label_noise": {"rate": rate, "ci": [low, high], "answer": "noisy" if told else noise.answer,
+    signals = {"noise": signal, **({"lost": Signal(rate, 0.1 * rate, "the floor of disagreement")} if lost else {})}
+    return Fault(Measurement("noise", "Label noise", rate, "share", words, (low, high), level), signals,
+                 {"label_noise": {"rate": rate, "ci": [low, high], "answer": "noisy" if noisy else noise.answer,
                                   "suspects": _suspects(found, ranked, labels) if noisy else []}})
 
 

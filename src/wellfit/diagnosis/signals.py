@@ -44,7 +44,7 @@ class Signal:
 class Signals:
     """By name; what was not measured is not there.
 
-    Names: ``broken`` (0 or 1), ``leak``, ``shift``, ``noise`` (shares), ``optimisation``, ``capacity``, ``lighter``,
+    Names: ``broken`` (0 or 1), ``leak``, ``shift``, ``noise``, ``lost`` (shares), ``optimisation``, ``capacity``, ``lighter``,
     ``regularized``, ``data`` (gains), ``gap`` (validation less training, as a share of validation). ``merit`` is
     that of the set-up, of which gains are shares; ``usual`` what gains are before they are measured.
     """

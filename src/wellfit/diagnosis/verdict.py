@@ -103,4 +103,5 @@ def decide(values: Mapping[str, float], least: Mapping[str, float], for_data: fl
             return "too_little_data"
         if counts("regularized"):
             return "overfits"
-    return "fits_well"
+    # wrong labels or classes that the inputs cannot tell apart: whichever it is, such a network does not fit well
+    return "label_noise" if counts("lost") else "fits_well"
