@@ -13,7 +13,7 @@ from wellfit.diagnosis.verdict import CAUSES, decide, judge
 
 
 def cause(**values: float) -> str:
-    return decide(values, rules()["least"], rules()["regularization_for_data"])
+    return decide(values, rules()["least"])
 
 
 @pytest.mark.parametrize(("values", "wanted"), [
@@ -34,6 +34,9 @@ def cause(**values: float) -> str:
     ({"gap": 0.0, "lighter": 0.77, "regularized": 0.78}, "over_regularized"),
     ({"gap": 0.9, "noise": 0.2, "regularized": 0.3}, "label_noise"),
     ({"gap": 0.9, "noise": 0.2, "leak": 2.0}, "leakage"),
+    ({"gap": 0.4, "noise": 0.06, "regularized": 0.5}, "overfits"),
+    ({"gap": 0.4, "noise": 0.06, "regularized": 0.2}, "label_noise"),
+    ({"noise": 0.06, "regularized": 0.5}, "label_noise"),
     ({"gap": 0.9, "lost": 0.4}, "label_noise"),
     ({"gap": 0.9, "lost": 0.4, "regularized": 0.3}, "overfits"),
     ({"gap": 0.9, "lost": 0.4, "data": 0.3}, "too_little_data"),

@@ -50,7 +50,7 @@ def judge(signals: Signals, seed: int = 0) -> Verdict:
     """The cause that most draws of the signals lead to."""
     rng = np.random.default_rng(seed)
     least = least_gains(signals.merit)
-    drawn = Counter(decide(signals.draw(rng), least, rules()["regularization_for_data"]) for _ in range(_DRAWS))
+    drawn = Counter(decide(signals.draw(rng), least) for _ in range(_DRAWS))
     cause = max(CAUSES, key=lambda c: (drawn[c], -CAUSES.index(c)))
     shares = {c: drawn[c] / _DRAWS for c in CAUSES if drawn[c]}
     return Verdict(cause, shares[cause], shares, _DECIDING[cause])
@@ -69,10 +69,10 @@ def least_gains(merit: float) -> dict[str, float]:
     return {name: max(value, round(floor, 6)) if name in _GAINS else value for name, value in rules()["least"].items()}
 
 
-def decide(values: Mapping[str, float], least: Mapping[str, float], for_data: float) -> str:
+def decide(values: Mapping[str, float], least: Mapping[str, float]) -> str:
     """The cause that these values stand for.
 
-    >>> decide({"regularized": 0.2, "data": 0.1, "gap": 0.5}, rules()["least"], 0.5)
+    >>> decide({"regularized": 0.2, "data": 0.1, "gap": 0.5}, rules()["least"])
     'overfits'
     """
     def of(name: str) -> float:
@@ -94,10 +94,10 @@ def decide(values: Mapping[str, float], least: Mapping[str, float], for_data: fl
     if under and max(under.values()) >= (of("data") if starved else 0.0) and (max(under.values()) >= over or not counts("gap")):
         return "over_regularized" if "over_regularized" in under and of("lighter") >= 0.6 * max(under.values()) else max(
             under, key=lambda c: under[c])
-    if counts("noise"):
+    if counts("noise") and not (counts("gap") and over >= rules()["regularization_for_noise"] * of("noise")):
         return "label_noise"
     if counts("gap"):
-        if counts("regularized") and over >= for_data * of("data"):
+        if counts("regularized") and over >= rules()["regularization_for_data"] * of("data"):
             return "overfits"
         if counts("data"):
             return "too_little_data"
