@@ -70,6 +70,17 @@ def mean(values: Sequence[float]) -> float:
     return statistics.fmean(values) if values else math.nan
 
 
+def half_width(values: Sequence[float]) -> float:
+    """Half of the 95% t interval of the mean of at least two values.
+
+    >>> round(half_width([1.0, 2.0, 3.0]), 2)
+    2.48
+    """
+    from scipy.stats import t as student
+
+    return float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+
+
 def numbers(text: str) -> list[int]:
     """``"1,8,32"`` as whole numbers, for argparse."""
     return [int(part) for part in text.split(",") if part.strip()]

@@ -67,7 +67,7 @@ def _fresh(maker: ConvNetMaker, seed: int) -> torch.nn.Module:
     return maker()
 
 
-def _pick(labels: np.ndarray, per_class: int, rng: np.random.Generator) -> np.ndarray:
+def pick(labels: np.ndarray, per_class: int, rng: np.random.Generator) -> np.ndarray:
     """``per_class`` row numbers of each class, or all where there are fewer."""
     return np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == c))[:per_class] for c in np.unique(labels)]))
 
@@ -103,8 +103,8 @@ def _images(file: str, per_class: int, folder: Path, seed: int, epochs: int) -> 
     values, labels, split = _image_set(folder / file)
     rng = np.random.default_rng([seed, 20])
     given, held = split["train"], split["test"]
-    train = given[_pick(labels[given], per_class, rng)]
-    seen = _pick(labels[held], max(1, per_class // 5), rng)
+    train = given[pick(labels[given], per_class, rng)]
+    seen = pick(labels[held], max(1, per_class // 5), rng)
     parts = {"train": train, "validation": held[seen], "test": np.delete(held, seen)}
     some = values[torch.from_numpy(train)].float().div(255)
     mean, std = some.mean((0, 2, 3)), some.std((0, 2, 3)).clamp_min(1e-3)
@@ -126,7 +126,7 @@ def _sounds(folder: Path, seed: int, epochs: int) -> Drawn:
     away = rng.permutation(np.unique(found.groups))[:HELD_OUT_SPEAKERS]
     test = np.flatnonzero(np.isin(found.groups, away))
     rest = np.flatnonzero(~np.isin(found.groups, away))
-    seen = _pick(found.labels[rest], len(rest) // 10 // len(found.class_names), rng)
+    seen = pick(found.labels[rest], len(rest) // 10 // len(found.class_names), rng)
     features = log_mel(found.sample_rate)
     values = torch.from_numpy(found.waveforms)
     size = tuple(features(values[:1]).shape[-2:])

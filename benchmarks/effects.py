@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import statistics
 import sys
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import RESULTS, closed, environment, table, words
+from common import RESULTS, closed, environment, half_width, table, words
 from effect_columns import COLUMNS, RATE, Column, Drawn
 
 import wellfit as wf
@@ -223,11 +222,8 @@ def _setting(line: Line) -> str:
 def _interval(effects: Sequence[float]) -> Line:
     mean = statistics.fmean(effects)
     if len(effects) < 2:
-        return {"effect": mean, "half": None, "seeds": 1, "over": "seeds"}
-    from scipy.stats import t as student
-
-    half = float(student.ppf(0.975, len(effects) - 1)) * statistics.stdev(effects) / math.sqrt(len(effects))
-    return {"effect": mean, "half": half, "seeds": len(effects), "over": "seeds"}
+        return {"effect": mean, "half": None, "seeds": 1}
+    return {"effect": mean, "half": half_width(effects), "seeds": len(effects)}
 
 
 def shown(entry: Line | None) -> str:

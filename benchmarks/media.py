@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, closed, cores, environment, mean, numbers, table, verdict, words
+from common import RESULTS, closed, cores, environment, half_width, mean, numbers, table, verdict, words
+from effect_columns import pick
 
 import wellfit as wf
 from wellfit.data import load_images
@@ -46,8 +47,7 @@ def images(file: str, per_class: int, data: Path, seed: int, folder: Path) -> di
     assert isinstance(found.split, dict), f"{file} has no parts of its own"
     rng = np.random.default_rng(seed)
     given, held = found.split["train"], found.split["test"]
-    labels = found.labels[given]
-    drawn = given[np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == c))[:per_class] for c in np.unique(labels)]))]
+    drawn = given[pick(found.labels[given], per_class, rng)]
     path = folder / f"{Path(file).stem}-{per_class}-{seed}.npz"
     np.savez(path, x_train=found.images[drawn], y_train=found.labels[drawn], x_test=found.images[held], y_test=found.labels[held])
     return {"data": path}
@@ -101,9 +101,7 @@ def interval(differences: Sequence[float], alone: Sequence[float] | None = None)
     """
     centre = statistics.fmean(differences)
     if len(differences) > 1:
-        from scipy.stats import t as student
-
-        half = float(student.ppf(0.975, len(differences) - 1)) * statistics.stdev(differences) / math.sqrt(len(differences))
+        half = half_width(differences)
         alone = [centre - half, centre + half]
     return f"{centre:+.1f}" + (f" [{alone[0]:+.1f}, {alone[1]:+.1f}]" if alone is not None else "")
 

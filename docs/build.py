@@ -142,7 +142,7 @@ def effect_words(entry: measured.Line) -> str:
     seeds = "1 seed" if entry["seeds"] == 1 else f"{entry['seeds']} seeds"
     mean, half = entry["effect"], entry["half"]
     ends = "no interval" if half is None else f"{mean - half:+.2f} to {mean + half:+.2f}"
-    return cells([f"{mean:+.2f}", ends, seeds if entry["over"] == "seeds" else "1 run, over test rows"])
+    return cells([f"{mean:+.2f}", ends, seeds])
 
 
 def measured_effect(name: str) -> list[str]:
